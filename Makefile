@@ -1,0 +1,1 @@
+.PHONY: install run check test bench

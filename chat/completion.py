@@ -1,0 +1,59 @@
+"""Completions: what is asked of a model, and what comes back while it answers.
+
+`text` of a chunk is a Python string of code points, but a service may cut an astral character in two: then one chunk
+ends in a lone high surrogate and the next begins with the low one. Who joins them is `chat/frames.py`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A role (`system`, `user`, `assistant`) and its content, as the model API has it."""
+
+    role: str
+    content: str
+
+    def to_dict(self) -> dict[str, str]:
+        return {"role": self.role, "content": self.content}
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """What is asked of a model.
+
+    `temperature` and `top_p` are sent only when set. `max_tokens` becomes `max_completion_tokens` for reasoning models,
+    which get neither of the other two.
+    """
+
+    messages: tuple[Message, ...]
+    deployment: str
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    is_reasoning_model: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Who answers: known when the response headers are in, before the first chunk."""
+
+    deployment: str
+    region: str  # x-ms-region, or "unknown"
+    request_id: str | None  # apim-request-id, else x-request-id
+    api_version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One event of a streamed completion, reduced to what the app uses. Empty chunks are not produced."""
+
+    text: str = ""
+    finish_reason: str | None = None
+    response_id: str | None = None
+    model: str | None = None
+    usage: dict[str, Any] | None = None
+    prompt_filter: list[Any] | None = None  # prompt_filter_results, as sent
+    content_filter: dict[str, Any] | None = None  # content_filter_results that say filtered, detected or error
+    content_filter_offsets: dict[str, int] | None = None  # asynchronous filter only

@@ -1,0 +1,1 @@
+"""Durable state, one operation at a time."""

@@ -1,0 +1,1 @@
+"""The steps of a long-running thing: decides, touches nothing."""

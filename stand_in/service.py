@@ -1,0 +1,59 @@
+"""How a service of the stand-in becomes a process of its own.
+
+Every service package has a `server.py` with an async `start_server(*, port, state_dir)` that returns a `Server`, and a
+`__main__.py` that hands it to `run_service`. The process prints one JSON line when it accepts connections
+(`{"service": ..., "port": ..., "pid": ...}`), serves until SIGTERM or SIGINT, and stops politely. What it was asked to
+keep lies under `state_dir`, a folder of its own.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Protocol
+
+
+class Server(Protocol):
+    """A running service."""
+
+    @property
+    def port(self) -> int:
+        """The TCP port on 127.0.0.1 that accepts connections; the chosen one when it was started with 0."""
+
+    async def stop(self) -> None:
+        """Close listeners and connections, flush, and return when nothing is left open."""
+
+
+class StartServer(Protocol):
+    """Starts a service; raises OSError when the port is taken."""
+
+    async def __call__(self, *, port: int, state_dir: Path) -> Server: ...
+
+
+def run_service(name: str, start_server: StartServer) -> None:
+    """Be the process of one service: parse the command line, serve, stop on SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog=f"python -m stand_in.{name}", description=f"The stand-in's {name} service.")
+    parser.add_argument("--port", type=int, default=0, help="TCP port on 127.0.0.1 (default: a free one)")
+    parser.add_argument(
+        "--state-dir", type=Path, required=True, help="the folder in which this service keeps its state"
+    )
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    arguments.state_dir.mkdir(parents=True, exist_ok=True)
+    asyncio.run(_serve(name, start_server, arguments.port, arguments.state_dir))
+
+
+async def _serve(name: str, start_server: StartServer, port: int, state_dir: Path) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stopped.set)
+    server = await start_server(port=port, state_dir=state_dir)
+    sys.stdout.write(json.dumps({"service": name, "port": server.port, "pid": os.getpid()}) + "\n")
+    sys.stdout.flush()
+    await stopped.wait()
+    await server.stop()
