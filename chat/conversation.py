@@ -26,7 +26,7 @@ def small_enough(text: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class FinishedTurn:
-    """One turn of a conversation, as the entity keeps it. `prompt` or `answer` is None when it is in the journal only."""
+    """One turn of a conversation, as the entity keeps it; a `prompt` or `answer` of None is in the journal only."""
 
     turn_id: str
     place: int
@@ -130,8 +130,24 @@ def title_of(prompt: str) -> str:
     return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"
 
 
-def prompt_messages(system: str, earlier: Sequence[FinishedTurn], question: str) -> tuple[Message, ...]:
-    """The prompt of a turn: the system text, the newest earlier turns within the budget, and the question.
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model is given for one turn: the system text, earlier turns, the question."""
+
+    system: str
+    earlier: tuple[FinishedTurn, ...]
+    question: str
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        messages = [Message("system", self.system)] if self.system else []
+        for turn in self.earlier:
+            messages += [Message("user", turn.prompt or ""), Message("assistant", turn.answer or "")]
+        return (*messages, Message("user", self.question))
+
+
+def prompt_of(system: str, earlier: Sequence[FinishedTurn], question: str) -> Prompt:
+    """The prompt of a turn, with the newest earlier turns within the budget.
 
     Turns without an answer (failed before the first word, refused by the filter) are left out: the model would take
     the question for one that it still has to answer, or refuse again.
@@ -145,7 +161,4 @@ def prompt_messages(system: str, earlier: Sequence[FinishedTurn], question: str)
         if budget < 0:
             break
         kept.append(turn)
-    messages = [Message("system", system)] if system else []
-    for turn in reversed(kept):
-        messages += [Message("user", turn.prompt or ""), Message("assistant", turn.answer or "")]
-    return (*messages, Message("user", question))
+    return Prompt(system, tuple(reversed(kept)), question)

@@ -56,7 +56,6 @@ class JournalWriter:
         self.fold = fold
         self.writer_id = writer_id
         self.clock = clock
-        self.touched_at = clock.now()  # the last append or look at the end
 
     async def claim(self, attempt: int) -> None:
         """Become the only writer. Raises JournalChanged when somebody wrote since the journal was read."""
@@ -80,7 +79,6 @@ class JournalWriter:
                 logger.warning("Storage did not answer an append; trying again.", extra={"turn_id": self.turn_id})
                 await asyncio.sleep(wait)
             else:
-                self.touched_at = self.clock.now()
                 for record in new:
                     self.fold.apply(record, end)
                 return
@@ -94,10 +92,9 @@ class JournalWriter:
         await self.append(Alive(self.writer_id, self.clock.now()))
 
     async def _read_tail(self, own: bytes) -> bool:
-        """Fold what came after our position. True when `own` is there and nothing after it."""
+        """Fold what came after our position. True when `own` is there and nothing after it, False when nothing came."""
         tail = await self._store.read(self._key, self.turn_id, self.fold.position)
-        self.touched_at = self.clock.now()
-        if not tail:
+        if not tail and not own:
             return False
         applied = bool(own) and tail.startswith(own)
         claims = [record for record in self.fold.apply_bytes(tail) if isinstance(record, Claim)]

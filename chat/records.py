@@ -45,7 +45,8 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSeen:
-    """The model service began to answer. `called_at` is when it was asked."""
+    """The model service began to answer. `called_at` is when it was asked, `system` and `prompt_turns` (earlier turns,
+    whose journals hold the texts) are what it was given besides the turn's own question."""
 
     kind: ClassVar[str] = "upstream"
     writer: str
@@ -55,6 +56,8 @@ class UpstreamSeen:
     response_id: str | None
     api_version: str | None
     model: str | None
+    system: str
+    prompt_turns: list[str]
     called_at: int
     at: int
 
@@ -144,6 +147,7 @@ class End:
     timings: dict[str, int | None]
     filters: dict[str, Any] | None
     error: dict[str, Any] | None
+    delivery_errors: int
     at: int
 
 
