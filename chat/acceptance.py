@@ -56,7 +56,7 @@ class Accepted:
 
 
 class Acceptance:
-    """Accepts turns. `admission` is awaited before a new turn is begun and may refuse it by raising."""
+    """Accepts turns. `admission` is awaited before a turn is begun and may refuse it by raising."""
 
     def __init__(self, store: JournalStore, starter: Starter, clock: Clock) -> None:
         self._store = store
@@ -65,10 +65,10 @@ class Acceptance:
 
     async def accept(self, begin: Begin, admission: Callable[[], Awaitable[None]]) -> Accepted:
         """Raises KeyReused, TurnRejected, StorageUnavailable, and what the admission raises."""
-        first = await self._existing(begin.turn_id)
-        new = first is None
+        # Side by side: an empty blob without `begin` is nothing, should the admission refuse.
+        first, _ = await asyncio.gather(self._existing(begin.turn_id), admission())
+        new = False
         if first is None:
-            await admission()
             first, new = await self._begin(begin)
         if first.request_hash != begin.request_hash:
             raise KeyReused(begin.turn_id)
@@ -93,7 +93,7 @@ class Acceptance:
         except JournalMoved:
             first = (await read_journal(self._store, begin.turn_id)).begin
             assert first is not None
-            return first, first == begin  # equal: an append of ours that had seemed to fail
+            return first, False  # somebody else's, or an append of ours that had seemed to fail
         return begin, True
 
     async def _finish(self, begin: Begin, *, new: bool) -> None:
@@ -122,7 +122,7 @@ class Acceptance:
         if blocking is not None:
             verdict = end_of_rejection(fold, "starter", self._clock.now())
             if not await self._starter.exists(blocking):
-                await self._start_blocking(order, blocking)
+                await self._starter.start(blocking)
         try:
             data = records.encode(verdict)
             await self._patiently(lambda: self._store.append(key, begin.turn_id, data, fold.position))
@@ -130,10 +130,6 @@ class Acceptance:
             return await read_journal(self._store, begin.turn_id)
         fold.apply(verdict, fold.position + len(data))
         return fold
-
-    async def _start_blocking(self, order: TurnOrder, turn_id: str) -> None:
-        if await order.journal(turn_id) is not None:
-            await self._starter.start(turn_id)
 
     async def _patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
         """Repeat a step whose outcome is unknown: each gives the same when it is applied twice."""

@@ -12,7 +12,8 @@ import hashlib
 import re
 
 ZERO_WIDTH_JOINER = "\u200d"
-_PICTOGRAPH = "[\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001faff]"
+# Without the regional indicators, of which two make a flag.
+_PICTOGRAPH = "[\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001faff]"
 _EXTENSION = "[\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]"
 # An emoji (with its variation, skin tone, tag or joiner) at the very end of the text: the next delta may extend it.
 _OPEN_EMOJI = re.compile(f"(?:[0-9#*]\ufe0f|{_PICTOGRAPH}{_EXTENSION}*)(?:\u200d{_PICTOGRAPH}{_EXTENSION}*)*\u200d?\\Z")

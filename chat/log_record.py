@@ -6,12 +6,12 @@ the journal up to its first `end`, so every copy of it is equal to the byte. Its
 """
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 from chat.conversation import Prompt
 from chat.journal import Fold
 from chat.turn import conversation_key_of
+from chat.turn_view import iso
 
 SCHEMA = 1
 ROOM_FOR_PROPERTIES = 4 * 1024  # bytes of an event that are not its body
@@ -33,7 +33,7 @@ def log_record(fold: Fold, prompt: Prompt) -> dict[str, Any]:
         "latency_ms": end.timings["latencyMs"],
         "time_to_first_chunk_ms": end.timings["timeToFirstChunkMs"],
         "streaming_duration_ms": end.timings["streamingDurationMs"],
-        "timestamp": _iso(end.at),
+        "timestamp": iso(end.at),
         "schema": SCHEMA,
         "turn_id": begin.turn_id,
         "conversation_id": begin.conversation_id,
@@ -108,7 +108,3 @@ def _error(error: dict[str, Any] | None) -> dict[str, Any] | None:
     if error is None:
         return None
     return {"code": error["code"], "message": error["message"], "http_status": error.get("httpStatus")}
-
-
-def _iso(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

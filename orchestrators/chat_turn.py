@@ -9,6 +9,7 @@ Every execution does all three, also a second one of a turn that has ended: each
 would swallow a later event. Timers that lost are cancelled: an open one keeps the instance Running.
 """
 
+import json
 from collections.abc import Generator
 from datetime import timedelta
 from typing import Any
@@ -130,7 +131,7 @@ class Attempts:
         """Give up: the journal gets its `end` from close_turn, which says what really happened."""
         for _ in range(MAX_CRASHES):
             try:
-                return (yield self._context.call_activity("close_turn", self._turn_id))
+                return (yield self._context.call_activity("close_turn", {"turnId": self._turn_id}))
             except Exception:  # noqa: BLE001 - the SDK raises bare Exception for a failed activity
                 yield from self._pause(timedelta(seconds=10))
         raise RuntimeError("The turn could not be closed: storage is away.")
@@ -152,6 +153,4 @@ def log(context: DurableOrchestrationContext, turn_id: str) -> Steps:
 
 def event_data(data: Any) -> Any:
     """What was sent with an event: the durable client encodes it twice, raw HTTP once."""
-    import json
-
     return json.loads(data) if isinstance(data, str) else data
