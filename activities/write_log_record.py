@@ -78,11 +78,11 @@ class TurnLogging:
         await store.append(key, turn_id, records.encode(Logged(self.clock.now())), None)
         return True
 
-    async def _prompt(self, store: JournalStore, fold: Fold) -> Prompt:
+    async def _prompt(self, store: JournalStore, fold: Fold) -> Prompt | None:
         """What the model was given, from the journals of the turns it was made of."""
         assert fold.begin is not None
         if not self.with_prompts:
-            return Prompt("", (), "")
+            return None
         earlier = []
         for turn_id in fold.upstream.prompt_turns if fold.upstream else ():
             try:

@@ -17,8 +17,8 @@ SCHEMA = 1
 ROOM_FOR_PROPERTIES = 4 * 1024  # bytes of an event that are not its body
 
 
-def log_record(fold: Fold, prompt: Prompt) -> dict[str, Any]:
-    """The record of an ended turn; `prompt` is what the model was given."""
+def log_record(fold: Fold, prompt: Prompt | None) -> dict[str, Any]:
+    """The record of an ended turn; `prompt` is what the model was given, None when prompts are not to be logged."""
     begin, end, upstream = fold.begin, fold.end, fold.upstream
     assert begin is not None
     assert end is not None
@@ -28,7 +28,7 @@ def log_record(fold: Fold, prompt: Prompt) -> dict[str, Any]:
         "content": fold.text,
         "usage": end.usage,
         "model": (upstream and upstream.model) or "unknown",
-        "prompt": [message.to_dict() for message in prompt.messages],
+        "prompt": [message.to_dict() for message in prompt.messages] if prompt else [],
         "region": upstream.region if upstream else "unknown",
         "latency_ms": end.timings["latencyMs"],
         "time_to_first_chunk_ms": end.timings["timeToFirstChunkMs"],
