@@ -50,7 +50,9 @@ class LocalSettings:
 
 
 def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = document.get(name) or {}
+    section = document.get(name)
+    if section is None:
+        return {}
     if not isinstance(section, dict):
         raise SettingsRefused(f"{name} in {FILE_NAME} is not a JSON object.")
     return section

@@ -124,11 +124,15 @@ class StateFolder:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process with that id exists, be it one that ended and has not been waited for."""
+    """Whether a process with that id runs. One that ended but has not been waited for does not, where /proc tells."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:  # somebody else's process
         return True
-    return True
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # no /proc on this system, or the process ended just now: the next look will tell
+        return True
+    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}  # the name in parentheses may hold anything
