@@ -190,4 +190,9 @@ def _status(folder: StateFolder, *, as_json: bool) -> int:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    """Tell whoever looks; a closed terminal or pipe is no reason not to stop in order."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        # Nobody looks any more. The interpreter would try once more at exit and end with 120.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,6 +1,6 @@
 """A service of the stack reduced to what the supervisor can see of one: a port, a ready line, a log, and state.
 
-What it is to do wrong is in the environment, by the name of its state folder: `FAKE_<KEY>=never-ready|dies|deaf`.
+What it is to do wrong is in the environment, by the name of its state folder: `FAKE_<KEY>=dies|deaf`.
 """
 
 import argparse
@@ -38,8 +38,6 @@ async def start_server(*, port: int, state_dir: Path) -> FakeServer:
     fault = os.environ.get(f"FAKE_{state_dir.name.upper()}", "")
     if fault == "dies":
         raise SystemExit(f"{state_dir.name} cannot live")
-    if fault == "never-ready":
-        await asyncio.sleep(3600)
     with (state_dir / "starts").open("a") as starts:
         starts.write(f"{os.getpid()}\n")
     (state_dir / "environment.json").write_text(json.dumps(dict(os.environ)))

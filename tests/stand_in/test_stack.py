@@ -119,6 +119,27 @@ def test_a_service_that_does_not_listen_is_killed_by_the_second_signal(start: St
     assert not [pid for pid in pids if is_alive(pid)]
 
 
+def test_a_closed_terminal_does_not_keep_the_stack_from_stopping_in_order(app: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "tests.stand_in.fake_stack", "run", str(app), "--free-ports"]
+    folder = StateFolder(tmp_path / "state")
+    with subprocess.Popen([*command, "--state-dir", str(folder.path)], cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        wait_for(lambda: folder.status().ready, "the stack")
+        process.stdout.close()
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(20) == 0
+    assert (folder.path / "stops").read_text().split()[0] == "host"
+
+
+def test_a_stack_started_by_a_program_ends_with_that_programs_pipe(start: StartStack):
+    stack = start()
+    pids = stack.wait_ready().processes.values()
+    assert stack.process.stdin is not None
+    stack.process.stdin.close()
+    assert stack.wait_end() == 0
+    assert not [pid for pid in pids if is_alive(pid)]
+
+
 def test_no_service_outlives_a_killed_supervisor_and_the_folder_is_free_again(start: StartStack):
     stack = start()
     stack.wait_ready()
