@@ -18,7 +18,7 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, Router
+from starlette.routing import Match, Route, Router
 
 from stand_in.host.asgi import Receive, Scope, Send
 from stand_in.host.function import Function
@@ -39,6 +39,14 @@ class JsonAnswer(JSONResponse):
     media_type = "application/json; charset=utf-8"
 
 
+class _Route(Route):
+    """A route that does not exist for other methods: 404, never 405."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child = super().matches(scope)
+        return (Match.NONE, {}) if match is Match.PARTIAL else (match, child)
+
+
 @dataclass(slots=True)
 class AdminApi:
     """Reads and manual starts. `errors` is what put the host into state Error."""
@@ -57,18 +65,18 @@ class AdminApi:
     def router(self) -> Router:
         return Router(
             [
-                Route("/admin/host/status", self._status, methods=["GET"]),
-                Route("/admin/host/ping", self._ping, methods=["GET", "POST"]),
-                Route("/admin/functions", self._list, methods=["GET"]),
-                Route("/admin/functions/{name}", self._one, methods=["GET"]),
-                Route("/admin/functions/{name}", self._invoke, methods=["POST"]),
-                Route("/admin/functions/{name}/status", self._function_status, methods=["GET"]),
-                Route("/admin/functions/{name}/keys", self._function_keys, methods=["GET"]),
-                Route(
+                _Route("/admin/host/status", self._status, methods=["GET"]),
+                _Route("/admin/host/ping", self._ping, methods=["GET", "POST"]),
+                _Route("/admin/functions", self._list, methods=["GET"]),
+                _Route("/admin/functions/{name}", self._one, methods=["GET"]),
+                _Route("/admin/functions/{name}", self._invoke, methods=["POST"]),
+                _Route("/admin/functions/{name}/status", self._function_status, methods=["GET"]),
+                _Route("/admin/functions/{name}/keys", self._function_keys, methods=["GET"]),
+                _Route(
                     "/admin/functions/{name}/keys/{key}", self._change_function_key, methods=["PUT", "POST", "DELETE"]
                 ),
-                Route("/admin/host/{kind}", self._host_keys, methods=["GET"]),
-                Route("/admin/host/{kind}/{key}", self._change_host_key, methods=["PUT", "POST", "DELETE"]),
+                _Route("/admin/host/{kind}", self._host_keys, methods=["GET"]),
+                _Route("/admin/host/{kind}/{key}", self._change_host_key, methods=["PUT", "POST", "DELETE"]),
             ],
             redirect_slashes=False,
             default=_not_found,
@@ -142,7 +150,7 @@ class AdminApi:
 
     async def _invoke(self, request: Request) -> Response:
         function = self._named(request)
-        if function is None:
+        if function is None or function.errors:
             return _missing()
         if "json" not in request.headers.get("content-type", ""):
             return Response(status_code=415)

@@ -12,12 +12,13 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from stand_in.host import conversion
-from stand_in.host.asgi import RawHeaders, Receive, Scope, Send, raw_path, read_body, respond
+from stand_in.host.asgi import RawHeaders, Receive, Scope, Send, read_body, respond
 from stand_in.host.binding_values import BindingValues
 from stand_in.host.errors import HostError, InvocationFailed
 from stand_in.host.function import Function
 from stand_in.host.http_call import http_call_data
 from stand_in.host.invocation import Invocations, new_context
+from stand_in.host.request_path import classic_path
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def _request_datum(scope: Scope, values: Mapping[str, str], body: bytes) -> Any:
     text = conversion.datum
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
-        key, decoded = name.decode("latin-1"), value.decode("utf-8", "replace")
+        key, decoded = name.decode("latin-1"), value.decode("utf-8").strip(" \t")
         headers[key] = f"{headers[key]},{decoded}" if key in headers else decoded
     query: dict[str, str] = {}
     names: dict[str, str] = {}
@@ -91,7 +92,7 @@ def _request_datum(scope: Scope, values: Mapping[str, str], body: bytes) -> Any:
 def _url(scope: Scope) -> str:
     host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
     query = scope["query_string"].decode("latin-1")
-    return f"{scope['scheme']}://{host}{raw_path(scope)}" + (f"?{query}" if query else "")
+    return f"{scope['scheme']}://{host}{classic_path(scope['path'])}" + (f"?{query}" if query else "")
 
 
 def _response(data: Any) -> tuple[int, RawHeaders, bytes]:

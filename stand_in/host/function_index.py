@@ -1,8 +1,8 @@
 """The function index: every function of one app, checked as the worker and then the host would check it.
 
 The worker's rules fail the whole app (IndexingFailed); the host's rules put one function in error and leave the others
-running; a few make the host itself stop (HostStartFailed). Functions are sorted by name, ignoring case: that is also
-the order in which routes are tried.
+running; a few make the host itself stop (HostStartFailed). Functions are sorted by name as upper-case text (so `p_x`
+comes after `paint`, which a sort by lower case would turn round): that is also the order in which routes are tried.
 """
 
 import inspect
@@ -57,7 +57,7 @@ def index_app(app_dir: Path, host_json: HostJson, settings: Mapping[str, str]) -
         _check_init_indexing(settings)
     functions = [_read(item, fastapi_mode) for item in declared]
     _check_names_differ(functions)
-    functions.sort(key=lambda function: function.name.lower())
+    functions.sort(key=lambda function: function.name.upper())
     checked: list[Function] = []
     for function in functions:
         errors = _errors(function, checked, settings)

@@ -16,6 +16,7 @@ from stand_in.host.function import Function
 from stand_in.host.host_json import HostJson
 from stand_in.host.keys import Keys
 from stand_in.host.request_limits import RequestLimits, TooLarge
+from stand_in.host.request_path import decode_path
 from stand_in.host.route_table import RouteTable
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,11 @@ class HttpHost:
         await self._dispatch(scope, receive, send)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = raw_path(scope)
+        path = decode_path(raw_path(scope))
+        if path is None or not all(_is_text(value) for _, value in scope["headers"]):
+            await respond(send, 400, headers=[(b"connection", b"close")])
+            return
+        scope = {**scope, "path": path}
         lowered = path.lower()
         if lowered == "/admin" or lowered.startswith("/admin/"):
             await self._admin(scope, receive, send)
@@ -158,6 +163,17 @@ class HttpHost:
 async def _say_not_running(send: Send) -> None:
     await send({"type": "http.response.start", "status": 503, "headers": []})
     await send({"type": "http.response.body", "body": b"Function host is not running."})
+
+
+def _is_text(value: bytes) -> bool:
+    """Is a header's value ASCII or UTF-8? The server takes nothing else."""
+    if value.isascii():
+        return True
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _challenge(status: int) -> RawHeaders:

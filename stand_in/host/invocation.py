@@ -99,9 +99,17 @@ def new_context(
         invocation_id=invocation_id or str(uuid.uuid4()),
         function_name=function.name,
         function_directory=function.directory,
-        trace_context=TraceContext(traceparent or new_traceparent()),
+        trace_context=TraceContext(_child_of(traceparent) if traceparent else new_traceparent()),
         retry_context=RetryContext(retry_count=attempt, max_retry_count=0),
     )
+
+
+def _child_of(traceparent: str) -> str:
+    """A new span of the caller's trace; a header that is no traceparent begins a new one."""
+    parts = traceparent.split("-")
+    if len(parts) != 4 or len(parts[1]) != 32:
+        return new_traceparent()
+    return f"{parts[0]}-{parts[1]}-{secrets.token_hex(8)}-{parts[3]}"
 
 
 def new_traceparent() -> str:

@@ -34,7 +34,7 @@ class RouteTable:
             self._routes.append(Route(function, template, http_methods(function)))
 
     def find(self, method: str, path: str) -> tuple[Function, dict[str, str]] | None:
-        """The function for a request and its route's values. `path` is percent-encoded, with its leading slash."""
+        """The function for a request and its route's values. `path` is decoded, with its leading slash."""
         relative = path[1:]
         for route in self._routes:
             if route.methods is not None and method not in route.methods:

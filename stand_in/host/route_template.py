@@ -1,7 +1,7 @@
 """Route templates, as ASP.NET Core has them: `items/{id:int}/{name?}/{*rest}`.
 
 A template is a list of segments, a segment a list of literals and parameters. Literals are compared ignoring case, a
-trailing slash means nothing, values are URL-decoded text whatever the constraint. A segment made of several parts
+trailing slash means nothing, values are text whatever the constraint. A segment made of several parts
 (`{name}.{ext?}`, `v{major}`) is matched from its right end, so the last literal found wins. Only a whole segment may be
 optional or a catch-all, and a template error stops the real host: HostStartFailed says so in its words.
 """
@@ -9,7 +9,6 @@ optional or a catch-all, and a template error stops the real host: HostStartFail
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 from stand_in.host.errors import HostStartFailed
 from stand_in.host.route_constraints import constraint
@@ -31,21 +30,20 @@ Segment = tuple["str | Parameter", ...]
 
 @dataclass(frozen=True, slots=True)
 class RouteTemplate:
-    """A parsed template. `match` takes the path without its leading slash, still percent-encoded."""
+    """A parsed template. `match` takes a decoded path without its leading slash."""
 
     text: str
     segments: tuple[Segment, ...]
 
     def match(self, path: str) -> dict[str, str] | None:
         """The route's values, or None when the path is not of this shape."""
-        parts = path.split("/")
-        if parts and parts[-1] == "":
-            parts.pop()
+        pieces = path.split("/")
+        parts = pieces[:-1] if pieces[-1] == "" else pieces
         values: dict[str, str] = {}
         for index, segment in enumerate(self.segments):
             whole = segment[0] if len(segment) == 1 else None
             if isinstance(whole, Parameter) and whole.is_catch_all:
-                return _take_rest(whole, parts[index:], values)
+                return _take_rest(whole, pieces[index:], values)
             if index >= len(parts):
                 if not isinstance(whole, Parameter) or not _may_be_absent(whole):
                     return None
@@ -243,13 +241,10 @@ def _may_be_absent(parameter: Parameter) -> bool:
     return parameter.is_optional or parameter.default is not None
 
 
-def decode_path_value(text: str) -> str:
-    """A segment's value as the function sees it: percent-decoded, except that an encoded slash stays as it is."""
-    return unquote(re.sub("%2[fF]", lambda match: "%25" + match.group()[1:], text))
-
-
 def _take_rest(parameter: Parameter, rest: list[str], values: dict[str, str]) -> dict[str, str] | None:
-    text = decode_path_value("/".join(rest))
+    text = "/".join(rest)
+    if text.startswith("/"):
+        return None
     if not text:
         if parameter.default is not None:
             values[parameter.name] = parameter.default
@@ -260,8 +255,7 @@ def _take_rest(parameter: Parameter, rest: list[str], values: dict[str, str]) ->
     return values
 
 
-def _match_segment(segment: Segment, encoded: str, values: dict[str, str]) -> bool:
-    text = decode_path_value(encoded)
+def _match_segment(segment: Segment, text: str, values: dict[str, str]) -> bool:
     if len(segment) == 1:
         part = segment[0]
         if isinstance(part, str):

@@ -22,6 +22,7 @@ from stand_in.host.expressions import CallData
 from stand_in.host.function import Function
 from stand_in.host.http_call import http_call_data
 from stand_in.host.invocation import Context, Invocations, Outcome, new_context, new_traceparent
+from stand_in.host.request_path import proxied_path, proxied_query
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,6 @@ _DROPPED = frozenset(
         b"x-forwarded-proto",
         b"x-forwarded-prefix",
         b"x-ms-invocation-id",
-        b"traceparent",
         b"connection",
         b"keep-alive",
         b"proxy-connection",
@@ -45,7 +45,22 @@ _DROPPED = frozenset(
         b"http2-settings",
     }
 )
-_CONTENT_HEADERS = frozenset({b"content-type", b"content-length", b"transfer-encoding"})
+_CONTENT_HEADERS = frozenset(
+    {
+        b"allow",
+        b"content-disposition",
+        b"content-encoding",
+        b"content-language",
+        b"content-length",
+        b"content-location",
+        b"content-md5",
+        b"content-range",
+        b"content-type",
+        b"expires",
+        b"last-modified",
+    }
+)
+_HOP_HEADERS = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"trailer", b"upgrade"})
 
 
 @dataclass(slots=True)
@@ -139,49 +154,76 @@ class StreamingHttp:
     def _proxied(self, scope: Scope, context: Context) -> Scope:
         """The request's head as the worker's server would receive it."""
         public_host, client = b"", scope.get("client")
-        own: RawHeaders = []
+        own: dict[bytes, bytes] = {}
         content: RawHeaders = []
+        framing: RawHeaders = []
         for name, value in scope["headers"]:
             if name == b"host":
                 public_host = value
-            if name in _CONTENT_HEADERS:
+            elif name == b"transfer-encoding":
+                framing.append((name, value))
+            elif name in _CONTENT_HEADERS:
                 content.append((name, value))
             elif name not in _DROPPED:
-                own.append((name, value))
+                value = value.strip(b" \t")
+                own[name] = own[name] + (b"; " if name == b"cookie" else b", ") + value if name in own else value
         headers = [
             (b"host", f"127.0.0.1:{self._worker_port}".encode()),
-            *own,
+            *own.items(),
             (b"x-ms-invocation-id", context.invocation_id.encode()),
             (b"x-forwarded-for", (client[0] if client else "127.0.0.1").encode()),
             (b"x-forwarded-host", public_host),
             (b"x-forwarded-proto", str(scope["scheme"]).encode()),
-            (b"traceparent", new_traceparent().encode()),
+            *framing,
+            *([] if b"traceparent" in own else [(b"traceparent", new_traceparent().encode())]),
             *content,
         ]
         return {
             **scope,
             "headers": headers,
+            "http_version": "1.1",
+            "raw_path": proxied_path(scope["path"]),
+            "query_string": proxied_query(scope["query_string"]),
             "client": ("127.0.0.1", 0),
             "server": ("127.0.0.1", self._worker_port),
         }
 
 
 class _SendAtFirstByte:
-    """Holds the head of an answer back until its first byte, or its end, is there."""
+    """Holds the head of an answer back until its first byte, or its end, is there.
+
+    What the proxy does not let through is sorted out there: headers of one hop are dropped, and a value outside ASCII
+    makes the answer an empty 500.
+    """
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self._head: Message | None = None
+        self._is_refused = False
         self.is_started = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._head = message
             return
+        if self._is_refused:
+            return
         if self._head is not None:
             if not message.get("body") and message.get("more_body"):
                 return
             head, self._head = self._head, None
             self.is_started = True
-            await self._send(head)
+            headers: RawHeaders = [pair for pair in head["headers"] if pair[0].lower() not in _HOP_HEADERS]
+            if not all(value.isascii() for _, value in headers):
+                self._is_refused = True
+                await respond(self._send, 500)
+                return
+            is_empty = not message.get("body")
+            if (
+                is_empty
+                and head["status"] not in (204, 304)
+                and not any(n.lower() == b"content-length" for n, _ in headers)
+            ):
+                headers.append((b"content-length", b"0"))
+            await self._send({**head, "headers": headers})
         await self._send(message)

@@ -155,5 +155,6 @@ def trigger_text(status: TimerStatus | None, *, is_past_due: bool = False) -> st
             "Schedule": {"AdjustForDST": True},
             "ScheduleStatus": status.to_dict() if status is not None else None,
             "IsPastDue": is_past_due,
-        }
+        },
+        separators=(",", ":"),
     )
