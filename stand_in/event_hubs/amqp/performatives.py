@@ -7,7 +7,6 @@ list0: the azure-eventhub SDK takes fields by their position without looking at 
 
 import dataclasses
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, ClassVar, Final, Self, get_type_hints
 
 from stand_in.event_hubs.amqp.decoder import decode
@@ -48,23 +47,26 @@ class Performative:
         return bytes(out)
 
 
-@cache
 def _kinds(cls: type) -> tuple[tuple[str, type, bool], ...]:
     """Name, type on the wire and "may not be null" of each field; fields without `Annotated` take any value."""
-    hints = get_type_hints(cls, include_extras=True)
-    return tuple(
-        (field.name, getattr(hints[field.name], "__metadata__", (object,))[0], field.default is dataclasses.MISSING)
-        for field in dataclasses.fields(cls)
-    )
+    kinds = _KINDS.get(cls)
+    if kinds is None:
+        hints = get_type_hints(cls, include_extras=True)
+        kinds = _KINDS[cls] = tuple(
+            (field.name, getattr(hints[field.name], "__metadata__", (object,))[0], field.default is dataclasses.MISSING)
+            for field in dataclasses.fields(cls)
+        )
+    return kinds
+
+
+_KINDS: Final[dict[type, tuple[tuple[str, type, bool], ...]]] = {}
 
 
 def _as_kind(cls: type, name: str, kind: type, value: object) -> object:
     if kind is object or isinstance(value, kind):
         return value
-    if issubclass(kind, int) and isinstance(value, int) and not isinstance(value, bool) and kind is not bool:
+    if kind is not bool and issubclass(kind, int) and type(value) is not bool and isinstance(value, int) and value >= 0:
         return value  # a ushort where a uint is due, say: harmless, and seen from clients
-    if kind is str and isinstance(value, str):
-        return value
     raise DecodeError(f"{cls.__name__}.{name} is a {kind.__name__}, not a {type(value).__name__}")
 
 
