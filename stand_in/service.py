@@ -16,13 +16,9 @@ import logging
 import os
 import signal
 import sys
-<<<<<<< HEAD
 import threading
 import time
-from collections.abc import Callable
-=======
 from collections.abc import Awaitable, Callable
->>>>>>> host
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,12 +72,8 @@ async def _serve(name: str, start_server: StartServer, arguments: dict[str, Any]
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stopped.set)
-<<<<<<< HEAD
     stop_with_input(lambda: loop.call_soon_threadsafe(stopped.set))
-    server = await start_server(port=port, state_dir=state_dir)
-=======
     server = await start_server(**arguments)
->>>>>>> host
     sys.stdout.write(json.dumps({"service": name, "port": server.port, "pid": os.getpid()}) + "\n")
     sys.stdout.flush()
     await stopped.wait()
