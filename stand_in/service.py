@@ -18,9 +18,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 # Set by the supervisor for its children. Opt-in: started by anyone else, standard input may be at its end at once.
 STOP_WITH_INPUT = "STAND_IN_STOP_WITH_INPUT"
@@ -38,32 +38,42 @@ class Server(Protocol):
         """Close listeners and connections, flush, and return when nothing is left open."""
 
 
-class StartServer(Protocol):
-    """Starts a service; raises OSError when the port is taken."""
-
-    async def __call__(self, *, port: int, state_dir: Path) -> Server: ...
+# Starts a service: `await start(port=..., state_dir=...)`, and what `add_arguments` added. OSError: the port is taken.
+StartServer = Callable[..., Awaitable[Server]]
 
 
-def run_service(name: str, start_server: StartServer) -> None:
-    """Be the process of one service: parse the command line, serve, stop on SIGTERM or SIGINT."""
+def run_service(
+    name: str,
+    start_server: StartServer,
+    *,
+    add_arguments: Callable[[argparse.ArgumentParser], None] | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> None:
+    """Be the process of one service: parse the command line, serve, stop on SIGTERM or SIGINT.
+
+    Arguments that `add_arguments` adds are handed to `start_server` under their names.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m stand_in.{name}", description=f"The stand-in's {name} service.")
     parser.add_argument("--port", type=int, default=0, help="TCP port on 127.0.0.1 (default: a free one)")
     parser.add_argument(
         "--state-dir", type=Path, required=True, help="the folder in which this service keeps its state"
     )
-    arguments = parser.parse_args()
+    if add_arguments is not None:
+        add_arguments(parser)
+    arguments = vars(parser.parse_args())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    arguments.state_dir.mkdir(parents=True, exist_ok=True)
-    asyncio.run(_serve(name, start_server, arguments.port, arguments.state_dir))
+    arguments["state_dir"].mkdir(parents=True, exist_ok=True)
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(_serve(name, start_server, arguments))
 
 
-async def _serve(name: str, start_server: StartServer, port: int, state_dir: Path) -> None:
+async def _serve(name: str, start_server: StartServer, arguments: dict[str, Any]) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stopped.set)
     stop_with_input(lambda: loop.call_soon_threadsafe(stopped.set))
-    server = await start_server(port=port, state_dir=state_dir)
+    server = await start_server(**arguments)
     sys.stdout.write(json.dumps({"service": name, "port": server.port, "pid": os.getpid()}) + "\n")
     sys.stdout.flush()
     await stopped.wait()
