@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route, Router
 
-from stand_in.host.asgi import Receive, Scope, Send
+from stand_in.host.asgi import Scope
 from stand_in.host.function import Function
 from stand_in.host.function_index import FunctionIndex
 from stand_in.host.host_json import HostJson
@@ -79,7 +79,6 @@ class AdminApi:
                 _Route("/admin/host/{kind}/{key}", self._change_host_key, methods=["PUT", "POST", "DELETE"]),
             ],
             redirect_slashes=False,
-            default=_not_found,
         )
 
     async def _status(self, request: Request) -> Response:
@@ -219,10 +218,6 @@ def _keys_answer(kept: dict[str, str]) -> Response:
 
 def _missing() -> Response:
     return Response(status_code=404)
-
-
-async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    await _missing()(scope, receive, send)
 
 
 def host_id() -> str:
