@@ -60,6 +60,8 @@ class HttpHost:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"the host serves HTTP only, not {scope['type']}")
+        if self.host_json.custom_headers:
+            send = _with_custom_headers(send, self.host_json.custom_headers)
         if self.cors.origins:
             headers = dict(scope["headers"])
             if scope["method"] == "OPTIONS":
@@ -108,8 +110,6 @@ class HttpHost:
         self, function: Function, values: dict[str, str], scope: Scope, receive: Receive, send: Send
     ) -> None:
         assert self.functions is not None
-        if self.host_json.custom_headers:
-            send = _with_custom_headers(send, self.host_json.custom_headers)
         try:
             receive = self.limits.limit_body(scope, receive)
         except TooLarge as error:
