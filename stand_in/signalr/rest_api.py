@@ -214,7 +214,7 @@ DATED: list[tuple[str, str, str, Operation, int]] = [
     ("POST", _STREAM + "/:send", "2024-12-01", refused("streams/:send (stream items)"), 501),
     ("POST", _STREAM + "/:complete", "2024-12-01", refused("streams/:complete (stream items)"), 501),
 ]
-# The same below /api/v1/hubs/{hub}.
+# The same below /api/v1/hubs/{hub}. Where GET is answered, HEAD is too.
 VERSION_1: list[tuple[str, str, Operation, int]] = [
     ("POST", _USER, send_to_user, 202),
     ("POST", _GROUP, send_to_group, 202),
@@ -225,10 +225,10 @@ VERSION_1: list[tuple[str, str, Operation, int]] = [
     ("PUT", _GROUP_USER, user_joins_group, 202),
     ("DELETE", _GROUP_USER, user_leaves_group, 202),
     ("DELETE", _USER + "/groups", user_leaves_all_groups, 200),
-    *((method, _GROUP_USER, user_is_in_group, 200) for method in ("GET", "HEAD")),
-    *((method, _CONNECTION, connection_exists, 200) for method in ("GET", "HEAD")),
-    *((method, _GROUP, group_exists, 200) for method in ("GET", "HEAD")),
-    *((method, _USER, user_exists, 200) for method in ("GET", "HEAD")),
+    ("GET", _GROUP_USER, user_is_in_group, 200),
+    ("GET", _CONNECTION, connection_exists, 200),
+    ("GET", _GROUP, group_exists, 200),
+    ("GET", _USER, user_exists, 200),
     ("DELETE", _CONNECTION, close_connection, 202),
 ]
 
@@ -250,7 +250,7 @@ class RestApi:
             for method, path, operation, status in VERSION_1
         ]
         for path in ("/api/health", "/api/v1/health"):
-            routes += [web.route(method, path, health) for method in ("HEAD", "GET")]
+            routes.append(web.get(path, health))
         return routes
 
     def _handler(
