@@ -1,7 +1,7 @@
 """HTTP functions in classic mode: `func.HttpRequest` in, `func.HttpResponse` out.
 
 The body is read whole before the call. Repeated query parameters are joined with a comma and those without a value are
-dropped; an answer's body is chunked unless the function set its own Content-Length. Any failure, also of an out binding
+dropped, a chunked upload arrives empty; an answer's body is chunked unless the function set its own Content-Length. Any failure, also of an out binding
 or of a value that cannot be encoded, is an empty 500. A client that leaves changes nothing: the function finishes.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from stand_in.host import conversion
-from stand_in.host.asgi import RawHeaders, Receive, Scope, Send, read_body, respond
+from stand_in.host.asgi import RawHeaders, Receive, Scope, Send, header, read_body, respond
 from stand_in.host.binding_values import BindingValues
 from stand_in.host.errors import HostError, InvocationFailed
 from stand_in.host.function import Function
@@ -35,8 +35,9 @@ class ClassicHttp:
     ) -> None:
         """Answer one request with one function."""
         body = await read_body(receive)
-        traceparent = next((v.decode("latin-1") for k, v in scope["headers"] if k == b"traceparent"), None)
-        context = new_context(function, traceparent=traceparent)
+        if header(scope, b"content-length") is None:
+            body = b""  # the real host hands a chunked upload over as an empty body
+        context = new_context(function, header(scope, b"traceparent"), header(scope, b"tracestate"))
         data = http_call_data(function.name, values, scope, body)
         try:
             arguments = await self._values.read_inputs(function, data)
@@ -57,6 +58,10 @@ class ClassicHttp:
 
 
 async def _send_answer(send: Send, status: int, headers: RawHeaders, content: bytes) -> None:
+    if not 100 <= status <= 999:
+        logger.error("status %s cannot be sent by the stand-in (Kestrel would)", status)
+        await respond(send, 500)
+        return
     if not content or status in (204, 304):
         await respond(send, status, b"", headers)
         return

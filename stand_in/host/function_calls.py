@@ -36,5 +36,5 @@ class FunctionCalls:
         arguments[trigger.name] = conversion.decode(
             function.signature.inputs[trigger.name], conversion.datum(text, kind)
         )
-        outcome = await self._invocations.run(function, arguments, new_context(function))
+        outcome = await self._invocations.run(function, arguments, new_context(function, is_traced=False))
         await self._values.write_outputs(function, outcome.outputs, call)

@@ -21,6 +21,8 @@ from stand_in.host.route_table import RouteTable
 
 logger = logging.getLogger(__name__)
 
+HEAD_LIMIT = 32 * 1024  # Kestrel's limit for all headers together
+
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 WELCOME = b"""<!DOCTYPE html>
@@ -67,9 +69,10 @@ class HttpHost:
         await self._dispatch(scope, receive, send)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = _refuse_head(scope)
         path = decode_path(raw_path(scope))
-        if path is None or not all(_is_text(value) for _, value in scope["headers"]):
-            await respond(send, 400, headers=[(b"connection", b"close")])
+        if refused is not None or path is None:
+            await respond(send, refused or 400, headers=[(b"connection", b"close")])
             return
         scope = {**scope, "path": path}
         lowered = path.lower()
@@ -165,15 +168,21 @@ async def _say_not_running(send: Send) -> None:
     await send({"type": "http.response.body", "body": b"Function host is not running."})
 
 
-def _is_text(value: bytes) -> bool:
-    """Is a header's value ASCII or UTF-8? The server takes nothing else."""
-    if value.isascii():
-        return True
-    try:
-        value.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+def _refuse_head(scope: Scope) -> int | None:
+    """The status with which the server itself refuses a request's head: None for a good one."""
+    size = 0
+    has_host = scope["http_version"] == "1.0"
+    for name, value in scope["headers"]:
+        size += len(name) + len(value) + 4
+        has_host = has_host or name == b"host"
+        if not value.isascii():
+            try:
+                value.decode("utf-8")
+            except UnicodeDecodeError:
+                return 400
+    if size > HEAD_LIMIT:
+        return 431
+    return None if has_host else 400
 
 
 def _challenge(status: int) -> RawHeaders:

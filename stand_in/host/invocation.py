@@ -92,15 +92,16 @@ class Outcome:
 
 
 def new_context(
-    function: Function, *, traceparent: str | None = None, invocation_id: str | None = None, attempt: int = 0
+    function: Function, traceparent: str | None = None, tracestate: str | None = None, *, is_traced: bool = True
 ) -> Context:
-    """The context of a new call; it continues the caller's trace when there is one."""
+    """The context of a new call; it continues the caller's trace when there is one. Timers have none."""
+    trace_parent = _child_of(traceparent) if traceparent else new_traceparent()
     return Context(
-        invocation_id=invocation_id or str(uuid.uuid4()),
+        invocation_id=str(uuid.uuid4()),
         function_name=function.name,
         function_directory=function.directory,
-        trace_context=TraceContext(_child_of(traceparent) if traceparent else new_traceparent()),
-        retry_context=RetryContext(retry_count=attempt, max_retry_count=0),
+        trace_context=TraceContext(trace_parent if is_traced else "", tracestate or ""),
+        retry_context=RetryContext(),
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stand_in.host.asgi import Message, RawHeaders, Receive, Scope, Send, respond
+from stand_in.host.asgi import Message, RawHeaders, Receive, Scope, Send, header, respond
 from stand_in.host.binding_values import BindingValues
 from stand_in.host.errors import HostError, InvocationFailed
 from stand_in.host.expressions import CallData
@@ -99,8 +99,7 @@ class StreamingHttp:
         self, function: Function, values: Mapping[str, str], scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Answer one request with one function."""
-        traceparent = next((v.decode("latin-1") for k, v in scope["headers"] if k == b"traceparent"), None)
-        context = new_context(function, traceparent=traceparent)
+        context = new_context(function, header(scope, b"traceparent"), header(scope, b"tracestate"))
         data = http_call_data(function.name, values, scope)
         call = _Call(function, values, context, data)
         self._calls[context.invocation_id] = call
@@ -218,12 +217,8 @@ class _SendAtFirstByte:
                 self._is_refused = True
                 await respond(self._send, 500)
                 return
-            is_empty = not message.get("body")
-            if (
-                is_empty
-                and head["status"] not in (204, 304)
-                and not any(n.lower() == b"content-length" for n, _ in headers)
-            ):
+            has_length = any(name.lower() == b"content-length" for name, _ in headers)
+            if not message.get("body") and not has_length and head["status"] not in (204, 304):
                 headers.append((b"content-length", b"0"))
             await self._send({**head, "headers": headers})
         await self._send(message)
