@@ -18,13 +18,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from stand_in.azure_openai.access import check_access, check_classic_version, check_plain_access, check_v1_version
 from stand_in.azure_openai.answer import Answer, build_answer, complete_body, stream_events
 from stand_in.azure_openai.completion_request import CompletionRequest, parse_completion_request, read_model_name
 from stand_in.azure_openai.deployments import Deployment, Deployments, Speed
-from stand_in.azure_openai.errors import DeploymentNotFound, ModelApiError, PayloadTooLarge, ServiceFault
+from stand_in.azure_openai.errors import DeploymentNotFound, ModelApiError, NotEmulated, PayloadTooLarge, ServiceFault
 from stand_in.azure_openai.faults import Fault, FaultCounters
 from stand_in.azure_openai.paced_sender import PacedSender
 from stand_in.azure_openai.rate_limits import RateLimits
@@ -34,6 +34,8 @@ from stand_in.azure_openai.server_sent_events import DONE, SYSTEM_FINGERPRINT, C
 
 LARGEST_BODY = 16 * 1024 * 1024
 REGION = "Local"
+# A reset overtakes what the client has not read yet: it gets this long to read the tokens before the cut.
+SECONDS_BEFORE_RESET = 0.05
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close() sends RST
 
 
@@ -179,6 +181,8 @@ class Call:
     async def _stream(
         self, answer: Answer, body: CompletionRequest, deployment: Deployment, speed: Speed, fault: Fault | None
     ) -> web.StreamResponse:
+        if self._request.version < HttpVersion11:
+            raise NotEmulated("streaming over HTTP/1.0, which has no chunks")
         writer = ChunkWriter(
             completion_id=f"chatcmpl-{uuid.uuid4().hex}",
             created=int(self._service.now()),
@@ -241,6 +245,7 @@ class Call:
 
     async def _reset_connection(self, transport: asyncio.Transport) -> None:
         """Close without a word, as a dying server does; the lost connection then cancels this handler."""
+        await asyncio.sleep(SECONDS_BEFORE_RESET)
         self.record.ended_at = self._service.now()
         connection: socket.socket = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)

@@ -76,8 +76,11 @@ class CompletionRequest:
     @property
     def messages_hash(self) -> str:
         """The same for the same messages, also after a restart."""
-        pairs = [(message.role, message.text) for message in self.messages]
-        return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+        return hash_messages(self.messages)
+
+
+def hash_messages(messages: tuple[PromptMessage, ...]) -> str:
+    return hashlib.sha256(json.dumps([(message.role, message.text) for message in messages]).encode()).hexdigest()
 
 
 def parse_completion_request(body: bytes, deployment: Deployment, api_version: str) -> CompletionRequest:

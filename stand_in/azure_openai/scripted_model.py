@@ -4,25 +4,25 @@ That is what lets a client compare a regenerated answer with what it stored of t
 answer is a short friendly demonstration in Markdown, which says what it is, quotes the question and tells how many
 earlier messages arrived. Words in the question choose what it shows: code, table, list, emoji, long, demo (all).
 
-A request to continue is obeyed as a good model would: when an assistant message is followed by a last user message that
-says "continue", the answer is the rest of what the script had to say, beginning with the tail that the instruction
-quotes (else the last 40 characters), so that a client can splice it. Text and pace of such an answer follow the
-directives of the question, its faults do not apply.
+A request to continue is obeyed as a good model would: when an unfinished assistant message is followed by a last
+message that says "continue", the answer is the rest of what the script had to say, beginning with the tail that the
+instruction quotes (else the last 40 characters), so that a client can splice it. Text and pace of such an answer follow
+the directives of the question, its faults do not apply.
 """
 
-import hashlib
 import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from stand_in.azure_openai.completion_request import PromptMessage
+from stand_in.azure_openai.completion_request import PromptMessage, hash_messages
 from stand_in.azure_openai.directives import Directives, parse_directives
 from stand_in.azure_openai.prose import write_prose, write_sentences
 from stand_in.azure_openai.tokens import split_tokens
 
 SCRIPT_CHARACTERS = 400  # of `#script` without `#length`
 REPEATED_TAIL = 40
+INSTRUCTING_ROLES = ("user", "system", "developer")
 QUOTED_CHARACTERS = 280
 SHORTEST_QUOTED_TAIL = 8
 _CONTINUE = re.compile(r"\bcontinue\b|続け|継続", re.IGNORECASE)
@@ -39,13 +39,13 @@ class Script:
 
 def write_script(messages: tuple[PromptMessage, ...], salt: Callable[[], str] = lambda: secrets.token_hex(4)) -> Script:
     """The answer to these messages; `salt` makes answers with `#drift` differ."""
-    continued = _partial_answer(messages)
-    if continued is not None:
-        return _continue(messages, continued, salt)
+    continuation = _continue(messages, salt)
+    if continuation is not None:
+        return continuation
     last = _last_user_index(messages)
     question = messages[last].text if last is not None else ""
     directives = parse_directives(question)
-    seed = hashlib.sha256(repr([(message.role, message.text) for message in messages]).encode()).hexdigest()
+    seed = hash_messages(messages)
     text = _write(messages, directives, seed)
     if directives.drift_after is not None:
         kept = "".join(split_tokens(text)[: directives.drift_after])
@@ -66,21 +66,20 @@ def _write(messages: tuple[PromptMessage, ...], directives: Directives, seed: st
     return _demonstrate(messages, directives.rest, seed)
 
 
-def _partial_answer(messages: tuple[PromptMessage, ...]) -> int | None:
-    """Where the assistant's unfinished message is, if the last message asks to continue it."""
-    if len(messages) < 3 or messages[-1].role not in ("user", "system", "developer"):
+def _continue(messages: tuple[PromptMessage, ...], salt: Callable[[], str]) -> Script | None:
+    """The rest of an unfinished answer, if the last message asks for that; None when it is a question like others."""
+    if len(messages) < 3 or messages[-2].role != "assistant" or messages[-1].role not in INSTRUCTING_ROLES:
         return None
-    if messages[-2].role != "assistant" or not messages[-2].text or not _CONTINUE.search(messages[-1].text):
+    partial, instruction = messages[-2].text, messages[-1].text
+    if not partial or not _CONTINUE.search(instruction):
         return None
-    return len(messages) - 2
-
-
-def _continue(messages: tuple[PromptMessage, ...], index: int, salt: Callable[[], str]) -> Script:
-    partial = messages[index].text
-    whole = write_script(messages[:index], salt)
-    tail = _quoted_tail(partial, messages[-1].text) or partial[-REPEATED_TAIL:]
+    whole = write_script(messages[:-2], salt)
+    quoted = _quoted_tail(partial, instruction)
+    is_unfinished = whole.text.startswith(partial) and whole.text != partial
+    if not (quoted or is_unfinished or whole.directives.drift_after is not None):
+        return None  # somebody says "continue" after an answer that was whole, or that is not from this script
     rest = whole.text[len(partial) :] if whole.text.startswith(partial) else f" … {whole.text}"
-    return Script(tail + rest, replace(whole.directives, faults=()))
+    return Script((quoted or partial[-REPEATED_TAIL:]) + rest, replace(whole.directives, faults=()))
 
 
 def _quoted_tail(partial: str, instruction: str) -> str:

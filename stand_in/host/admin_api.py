@@ -1,7 +1,7 @@
 """`/admin`: what the host tells about itself and its functions, and how one is started by hand.
 
-`GET /admin/host/status`, `GET|POST /admin/host/ping`, `GET /admin/functions[/{name}[/status|/keys]]`, keys under
-`/admin/host/{keys|functionkeys|systemkeys}`, and `POST /admin/functions/{name}` with `{"input": "<text>"}` which starts
+`GET /admin/host/status`, `GET|POST /admin/host/ping`, `GET /admin/functions[/{name}[/status]]`, the keys of `key_api`,
+and `POST /admin/functions/{name}` with `{"input": "<text>"}` which starts
 a function in the background (202). The rest of the real surface (drain, restart, state, vfs) is refused with 404.
 """
 
@@ -17,34 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Match, Route, Router
+from starlette.responses import Response
+from starlette.routing import Router
 
-from stand_in.host.asgi import Receive, Scope, Send
+from stand_in.host.admin_answers import JsonAnswer, Route, missing
 from stand_in.host.function import Function
 from stand_in.host.function_index import FunctionIndex
 from stand_in.host.host_json import HostJson
-from stand_in.host.keys import Keys, new_key
+from stand_in.host.key_api import KeyApi
+from stand_in.host.keys import Keys
 from stand_in.host.route_table import full_route
 
 logger = logging.getLogger(__name__)
 
 VERSION = "4.1037.0"  # of the host whose behaviour is reproduced
 StartByHand = Callable[[Function, str], Awaitable[None]]
-
-
-class JsonAnswer(JSONResponse):
-    """JSON with the charset that the real host names."""
-
-    media_type = "application/json; charset=utf-8"
-
-
-class _Route(Route):
-    """A route that does not exist for other methods: 404, never 405."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        match, child = super().matches(scope)
-        return (Match.NONE, {}) if match is Match.PARTIAL else (match, child)
 
 
 @dataclass(slots=True)
@@ -65,21 +52,15 @@ class AdminApi:
     def router(self) -> Router:
         return Router(
             [
-                _Route("/admin/host/status", self._status, methods=["GET"]),
-                _Route("/admin/host/ping", self._ping, methods=["GET", "POST"]),
-                _Route("/admin/functions", self._list, methods=["GET"]),
-                _Route("/admin/functions/{name}", self._one, methods=["GET"]),
-                _Route("/admin/functions/{name}", self._invoke, methods=["POST"]),
-                _Route("/admin/functions/{name}/status", self._function_status, methods=["GET"]),
-                _Route("/admin/functions/{name}/keys", self._function_keys, methods=["GET"]),
-                _Route(
-                    "/admin/functions/{name}/keys/{key}", self._change_function_key, methods=["PUT", "POST", "DELETE"]
-                ),
-                _Route("/admin/host/{kind}", self._host_keys, methods=["GET"]),
-                _Route("/admin/host/{kind}/{key}", self._change_host_key, methods=["PUT", "POST", "DELETE"]),
+                Route("/admin/host/status", self._status, methods=["GET"]),
+                Route("/admin/host/ping", self._ping, methods=["GET", "POST"]),
+                Route("/admin/functions", self._list, methods=["GET"]),
+                Route("/admin/functions/{name}", self._one, methods=["GET"]),
+                Route("/admin/functions/{name}", self._invoke, methods=["POST"]),
+                Route("/admin/functions/{name}/status", self._function_status, methods=["GET"]),
+                *KeyApi(self.keys, self.index).routes(),
             ],
             redirect_slashes=False,
-            default=_not_found,
         )
 
     async def _status(self, request: Request) -> Response:
@@ -109,12 +90,12 @@ class AdminApi:
 
     async def _one(self, request: Request) -> Response:
         function = self._named(request)
-        return _missing() if function is None else JsonAnswer(self._describe(function, request))
+        return missing() if function is None else JsonAnswer(self._describe(function, request))
 
     async def _function_status(self, request: Request) -> Response:
         function = self._named(request)
         if function is None:
-            return _missing()
+            return missing()
         return JsonAnswer({"errors": list(function.errors)} if function.errors else {})
 
     def _named(self, request: Request) -> Function | None:
@@ -151,7 +132,7 @@ class AdminApi:
     async def _invoke(self, request: Request) -> Response:
         function = self._named(request)
         if function is None or function.errors:
-            return _missing()
+            return missing()
         if "json" not in request.headers.get("content-type", ""):
             return Response(status_code=415)
         try:
@@ -171,58 +152,6 @@ class AdminApi:
             await self.start_by_hand(function, given)
         except Exception as error:  # noqa: BLE001 - nobody waits for this call: its failure can only be logged
             logger.error("Function %s, started by hand, failed: %s", function.name, error)
-
-    async def _function_keys(self, request: Request) -> Response:
-        function = self._named(request)
-        if function is None:
-            return _missing()
-        return _keys_answer(self.keys.functions.get(function.name.lower(), {}))
-
-    async def _host_keys(self, request: Request) -> Response:
-        kept = self._kind(request)
-        return _missing() if kept is None else _keys_answer(kept)
-
-    def _kind(self, request: Request) -> dict[str, str] | None:
-        kinds = {"keys": self.keys.host, "functionkeys": self.keys.host, "systemkeys": self.keys.system}
-        return kinds.get(request.path_params["kind"].lower())
-
-    async def _change_function_key(self, request: Request) -> Response:
-        function = self._named(request)
-        if function is None:
-            return _missing()
-        return await self._change(request, self.keys.functions.setdefault(function.name.lower(), {}))
-
-    async def _change_host_key(self, request: Request) -> Response:
-        kept = self._kind(request)
-        if kept is None:
-            return _missing()
-        return await self._change(request, kept)
-
-    async def _change(self, request: Request, kept: dict[str, str]) -> Response:
-        name = request.path_params["key"]
-        if request.method == "DELETE":
-            if kept.pop(name, None) is None:
-                return _missing()
-            self.keys.save()
-            return Response(status_code=204)
-        body = await request.body()
-        given = json.loads(body).get("value") if body and request.method == "PUT" else None
-        is_new = name not in kept
-        kept[name] = str(given) if given else new_key()
-        self.keys.save()
-        return JsonAnswer({"name": name, "value": kept[name], "links": []}, status_code=201 if is_new else 200)
-
-
-def _keys_answer(kept: dict[str, str]) -> Response:
-    return JsonAnswer({"keys": [{"name": name, "value": value} for name, value in kept.items()], "links": []})
-
-
-def _missing() -> Response:
-    return Response(status_code=404)
-
-
-async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    await _missing()(scope, receive, send)
 
 
 def host_id() -> str:

@@ -1,8 +1,9 @@
 """HTTP functions in classic mode: `func.HttpRequest` in, `func.HttpResponse` out.
 
-The body is read whole before the call. Repeated query parameters are joined with a comma and those without a value are
-dropped, a chunked upload arrives empty; an answer's body is chunked unless the function set its own Content-Length. Any failure, also of an out binding
-or of a value that cannot be encoded, is an empty 500. A client that leaves changes nothing: the function finishes.
+The body is read whole before the call; a chunked upload arrives empty. Repeated query parameters are joined with a
+comma and those without a value are dropped; an answer's body is chunked unless the function set its own Content-Length.
+Any failure, also of an out binding or of a value that cannot be encoded, is an empty 500. A client that leaves changes
+nothing: the function finishes.
 """
 
 import json

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from starlette.routing import Match, Router
+
 from stand_in.host.asgi import Message, RawHeaders, Receive, Scope, Send, given_key, header, raw_path, respond
 from stand_in.host.cors import Cors
 from stand_in.host.function import Function
@@ -50,7 +52,7 @@ class HttpHost:
     limits: RequestLimits
     routes: RouteTable | None
     functions: HttpFunctions | None
-    admin: AsgiApp
+    admin: Router
     webhooks: Mapping[str, AsgiApp]
     keys_are_enforced: bool = False
     has_homepage: bool = True
@@ -58,6 +60,8 @@ class HttpHost:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"the host serves HTTP only, not {scope['type']}")
+        if self.host_json.custom_headers:
+            send = _with_custom_headers(send, self.host_json.custom_headers)
         if self.cors.origins:
             headers = dict(scope["headers"])
             if scope["method"] == "OPTIONS":
@@ -76,7 +80,7 @@ class HttpHost:
             return
         scope = {**scope, "path": path}
         lowered = path.lower()
-        if lowered == "/admin" or lowered.startswith("/admin/"):
+        if lowered.startswith("/admin/") and self._is_admin(scope):
             await self._admin(scope, receive, send)
         elif self.routes is None:
             await _say_not_running(send)
@@ -106,8 +110,6 @@ class HttpHost:
         self, function: Function, values: dict[str, str], scope: Scope, receive: Receive, send: Send
     ) -> None:
         assert self.functions is not None
-        if self.host_json.custom_headers:
-            send = _with_custom_headers(send, self.host_json.custom_headers)
         try:
             receive = self.limits.limit_body(scope, receive)
         except TooLarge as error:
@@ -134,6 +136,10 @@ class HttpHost:
             await respond(send, refused, headers=_challenge(refused))
             return
         await self.admin(scope, receive, send)
+
+    def _is_admin(self, scope: Scope) -> bool:
+        """Does `/admin` have this path? What it does not have goes on to the functions."""
+        return any(route.matches(scope)[0] is Match.FULL for route in self.admin.routes)
 
     def _refuse_without_master(self, scope: Scope) -> int | None:
         """None for the master key in its header; 403 for a key that is too weak or in the query, 401 for none."""

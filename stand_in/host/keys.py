@@ -5,7 +5,6 @@
 one read this one.
 """
 
-import base64
 import hmac
 import json
 import os
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 DURABLE_KEY = "durabletask_extension"
-SIGNALR_KEY = "signalr_extension"
 
 
 @dataclass(slots=True)
@@ -46,6 +44,14 @@ class Keys:
         return key is not None and any(
             _same(key, known) for known in (self.master, *self.host.values(), *self.system.values(), *own)
         )
+
+    def of_function(self, function_name: str) -> dict[str, str]:
+        """A function's own keys; it has a `default` one from the start."""
+        own = self.functions.get(function_name.lower())
+        if own is None:
+            own = self.functions[function_name.lower()] = {"default": new_key()}
+            self.save()
+        return own
 
     def save(self) -> None:
         """Write the file, readable by its owner alone."""
@@ -79,7 +85,7 @@ def load_keys(path: Path) -> Keys:
         path,
         new_key(),
         host={"default": new_key()},
-        system={DURABLE_KEY: new_key(), SIGNALR_KEY: new_key()},
+        system={DURABLE_KEY: new_key()},
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     keys.save()
@@ -88,7 +94,7 @@ def load_keys(path: Path) -> Keys:
 
 def new_key() -> str:
     """A fresh key: random, URL-safe, with the marker that secret scanners know."""
-    return base64.urlsafe_b64encode(secrets.token_bytes(33)).decode().rstrip("=")[:40] + "AzFu" + secrets.token_hex(4)
+    return secrets.token_urlsafe(33) + "AzFu" + secrets.token_urlsafe(6)[:6] + "=="
 
 
 def _same(one: str, other: str) -> bool:

@@ -12,6 +12,8 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from starlette.routing import Router
+
 from stand_in.host.admin_api import AdminApi, host_id
 from stand_in.host.binding_values import BindingValues
 from stand_in.host.bindings.durable_client import ClientBinding, DurableClientInput
@@ -25,7 +27,7 @@ from stand_in.host.function_calls import FunctionCalls
 from stand_in.host.function_index import FunctionIndex, http_methods, index_app
 from stand_in.host.host_json import HostJson, read_host_json
 from stand_in.host.http_listener import HttpListener, reserve_port
-from stand_in.host.http_server import AsgiApp, HttpFunctions, HttpHost
+from stand_in.host.http_server import HttpFunctions, HttpHost
 from stand_in.host.invocation import DEFAULT_THREADS, Invocations
 from stand_in.host.keys import Keys, load_keys
 from stand_in.host.request_limits import RequestLimits
@@ -189,7 +191,7 @@ def _timers(index: FunctionIndex, settings: MutableMapping[str, str], state_dir:
     return Timers(timers, state_dir / "timers", calls.call_timer)
 
 
-def _admin(app: _App, app_dir: Path, settings: MutableMapping[str, str], keys: Keys, calls: FunctionCalls) -> AsgiApp:
+def _admin(app: _App, app_dir: Path, settings: MutableMapping[str, str], keys: Keys, calls: FunctionCalls) -> Router:
     api = AdminApi(
         app_dir=app_dir,
         host_id=host_id(),
