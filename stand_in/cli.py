@@ -121,7 +121,7 @@ def _plan(parsed: argparse.Namespace, services: tuple[Service, ...], local: Loca
     chosen = ports.choose(running, asked, free_ports=parsed.free_ports, chance=random.SystemRandom())
     given = {
         **app_settings(services, settings, chosen),
-        **local_settings.of_the_platform(app, chosen.get(HOST)),
+        **local_settings.of_the_platform(local, app, chosen.get(HOST)),
     }
     return Plan(chosen, {key: name for key, name in configured.items() if name}, given)
 

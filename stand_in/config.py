@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 HOST = "host"
 
-# Published by Microsoft for local development: the account name and key of every storage emulator.
-# https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string
+# What the emulators accept. Each obeys a constant of its own; they are written once more here, and compared by a test,
+# because importing four servers to learn four words would add half a second to every start.
 STORAGE_ACCOUNT = "devstoreaccount1"
 STORAGE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-SIGNALR_KEY = "c3RhbmQtaW4tc2lnbmFsci1hY2Nlc3Mta2V5LWZvci1sb2NhbC11c2U="
-EVENT_HUBS_KEY = "SAS_KEY_VALUE"  # what Microsoft's own Event Hubs emulator documents
+SIGNALR_KEY = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789ABCDEFGH"
+EVENT_HUBS_KEY = "SAS_KEY_VALUE"
 MODEL_KEY = "stand-in-model-key"
 
 # Values of a connection setting that mean "the local emulator", as opposed to a service somebody runs.

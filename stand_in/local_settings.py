@@ -140,9 +140,13 @@ def overridden(settings: LocalSettings, environment: Mapping[str, str]) -> list[
     return [name for name, value in settings.values.items() if environment.get(name, value) != value]
 
 
-def of_the_platform(app: Path, http_port: int | None) -> Mapping[str, str]:
-    """What Core Tools set themselves, whatever the file says."""
+def of_the_platform(local: LocalSettings, app: Path, http_port: int | None) -> Mapping[str, str]:
+    """What the platform sets itself. Cross-origin requests are its site configuration on Azure, the file's locally."""
     settings = {"AZURE_FUNCTIONS_ENVIRONMENT": "Development", "AzureWebJobsScriptRoot": str(app)}
     if http_port is not None:
         settings["WEBSITE_HOSTNAME"] = f"localhost:{http_port}"
+    if local.cors is not None:
+        origins = [origin.strip() for origin in local.cors.split(",") if origin.strip()]
+        settings["WEBSITE_CORS_ALLOWED_ORIGINS"] = json.dumps(origins)
+        settings["WEBSITE_CORS_SUPPORT_CREDENTIALS"] = json.dumps(local.cors_credentials)
     return settings

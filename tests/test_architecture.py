@@ -22,23 +22,26 @@ IMPORTS: dict[str, set[str]] = {
     "chat": set(),
     "entities": {"chat", "azure.durable_functions"},
     "orchestrators": {"chat", "azure.durable_functions"},
-    "activities": {"chat", "adapters"},
+    "activities": {"chat", "adapters", "azure.durable_functions"},  # the client: entities are read through it
     "adapters": {"chat"},  # and one cloud SDK a module, see CLOUD_SDKS
     "http_triggers": {"chat", "adapters", *TRIGGERS},
     "timer_triggers": {"chat", "adapters", *TRIGGERS},
-    "function_app": {*FUNCTION_PACKAGES, *TRIGGERS},
-    "stand_in": {"aiohttp", "starlette", "uvicorn", "uvloop", "httptools", "jwt", "azure.functions"},
+    "function_app": {*FUNCTION_PACKAGES, *TRIGGERS, "adapters.clients"},  # which say at start what is not configured
+    "stand_in": {
+        *("aiohttp", "yarl", "starlette", "uvicorn", "uvloop", "httptools", "jwt"),  # yarl: aiohttp's URLs
+        *("azure.functions", "azurefunctions.extensions.base"),  # the latter knows which kind of HTTP an app has
+    },
 }
-# Import name -> the service it speaks to. There is no SignalR SDK for Python: REST with a token is spoken to it.
+# Import name -> the service it speaks to. SignalR has no SDK for Python: a token and plain HTTP are spoken to it.
 CLOUD_SDKS = {
     "openai": "Azure OpenAI",
     "azure.storage.blob": "blob storage",
     "azure.eventhub": "Event Hubs",
-    "aiohttp": "SignalR",
+    "azure.durable_functions": "Durable Functions",
     "jwt": "SignalR",
 }
-# Credentials, errors and the transport of all Azure SDKs: beside any of them.
-AZURE_COMMON = {"azure.core", "azure.identity"}
+# Credentials, errors and transports: beside any of them.
+COMMON = {"azure.core", "azure.identity", "aiohttp", "httpx2"}
 
 
 @functools.cache
@@ -96,7 +99,7 @@ def foreign_imports(path: Path, package: str) -> list[str]:
 
 @pytest.mark.parametrize("package", IMPORTS)
 def test_a_package_imports_only_what_the_table_allows(package: str):
-    allowed = IMPORTS[package] | (set(CLOUD_SDKS) | AZURE_COMMON if package == "adapters" else set())
+    allowed = IMPORTS[package] | (set(CLOUD_SDKS) | COMMON if package == "adapters" else set())
     wrong = [
         f"{name_of(path)} imports {module}"
         for path in python_files(package)

@@ -3,8 +3,13 @@
 from collections.abc import Mapping
 
 import pytest
+from stand_in.azure_openai.access import EMULATOR_KEY
+from stand_in.signalr.access_tokens import connection_string as signalr_connection
 
+from stand_in.blob_storage.requests import ACCOUNT
+from stand_in.blob_storage.shared_key import ACCOUNT_KEY
 from stand_in.config import SERVICES, Service, app_settings, connections_in
+from stand_in.event_hubs.connection_string import connection_string as event_hubs_connection
 
 BY_KEY = {service.key: service for service in SERVICES}
 
@@ -53,6 +58,14 @@ def test_connections_replace_the_apps_own_and_defaults_do_not():
     assert given["AZURE_OPENAI_KEY"] != "old"
     assert given["AZURE_EVENTHUB_NAME"] == "mine"
     assert given["CHAT_MODEL_DEPLOYMENT_NAME"] == "gpt-4o-mini"
+
+
+def test_the_table_connects_with_what_each_emulator_accepts():
+    given = app_settings(SERVICES, {}, {service.key: 20000 for service in SERVICES})
+    assert given["AzureSignalRConnectionString"] == signalr_connection(20000)
+    assert given["AZURE_EVENTHUB_CONN_STR"] == event_hubs_connection(20000)
+    assert given["AZURE_OPENAI_KEY"] == EMULATOR_KEY
+    assert f"AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};" in given["AzureWebJobsStorage"]
 
 
 def test_a_service_that_does_not_run_leaves_the_apps_settings_alone():

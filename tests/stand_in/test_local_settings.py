@@ -42,6 +42,17 @@ def test_the_environment_wins_also_with_an_empty_string():
     assert local_settings.overridden(settings, environment) == ["A", "B"]
 
 
+def test_the_platforms_own_settings_hold_the_address_and_who_may_ask_from_elsewhere(tmp_path: Path):
+    local = LocalSettings(cors="http://a, http://b", cors_credentials=True)
+    assert local_settings.of_the_platform(local, tmp_path, 7071) == {
+        "AZURE_FUNCTIONS_ENVIRONMENT": "Development",
+        "AzureWebJobsScriptRoot": str(tmp_path),
+        "WEBSITE_HOSTNAME": "localhost:7071",
+        "WEBSITE_CORS_ALLOWED_ORIGINS": '["http://a", "http://b"]',
+        "WEBSITE_CORS_SUPPORT_CREDENTIALS": "true",
+    }
+
+
 def test_the_first_run_makes_the_file_from_the_sample_with_secrets_of_its_own(tmp_path: Path):
     sample = {"IsEncrypted": False, "Values": {"SECRET": "<generated>", "OTHER": "<generated>", "KEPT": "1"}}
     (tmp_path / "local.settings.sample.json").write_text(json.dumps(sample))
