@@ -21,7 +21,7 @@ def sample_app() -> df.DFApp:
     app = df.DFApp()
 
     @app.orchestration_trigger(context_name="context")
-    def chain(context: Context):  # type: ignore[no-untyped-def]
+    def chain(context: Context):
         context.set_custom_status({"step": 1})
         first = yield context.call_activity("greet", context.get_input())
         second = yield context.call_activity("greet_in_thread", "漢🚀")
@@ -40,30 +40,30 @@ def sample_app() -> df.DFApp:
         raise ValueError(text)
 
     @app.orchestration_trigger(context_name="context")
-    def fan(context: Context):  # type: ignore[no-untyped-def]
+    def fan(context: Context):
         results = yield context.task_all([context.call_activity("greet", n) for n in range(8)])
         return results
 
     @app.orchestration_trigger(context_name="context")
-    def catches(context: Context):  # type: ignore[no-untyped-def]
+    def catches(context: Context):
         try:
             yield context.call_activity("fail", "no such thing")
         except Exception as error:  # noqa: BLE001 - what the SDK raises
             return str(error)
 
     @app.orchestration_trigger(context_name="context")
-    def fails(context: Context):  # type: ignore[no-untyped-def]
+    def fails(context: Context):
         yield context.call_activity("fail", "no such thing")
 
     @app.orchestration_trigger(context_name="context")
-    def retries(context: Context):  # type: ignore[no-untyped-def]
+    def retries(context: Context):
         try:
             yield context.call_activity_with_retry("fail", df.RetryOptions(1, 3), "again")
         except Exception:  # noqa: BLE001 - what the SDK raises
             return "gave up"
 
     @app.orchestration_trigger(context_name="context")
-    def race(context: Context):  # type: ignore[no-untyped-def]
+    def race(context: Context):
         timer = context.create_timer(context.current_utc_datetime + timedelta(seconds=context.get_input()))
         event = context.wait_for_external_event("Go")
         winner = yield context.task_any([event, timer])
@@ -73,12 +73,12 @@ def sample_app() -> df.DFApp:
         return "timer"
 
     @app.orchestration_trigger(context_name="context")
-    def parent(context: Context):  # type: ignore[no-untyped-def]
+    def parent(context: Context):
         result = yield context.call_sub_orchestrator("chain", "child")
         return result
 
     @app.orchestration_trigger(context_name="context")
-    def again(context: Context):  # type: ignore[no-untyped-def]
+    def again(context: Context):
         count = context.get_input()
         yield context.call_activity("greet", count)
         if count < 3:
@@ -87,7 +87,7 @@ def sample_app() -> df.DFApp:
         return count
 
     @app.orchestration_trigger(context_name="context")
-    def counts(context: Context):  # type: ignore[no-untyped-def]
+    def counts(context: Context):
         counter = df.EntityId("counter", context.get_input())
         context.signal_entity(counter, "add", 2)
         total = yield context.call_entity(counter, "add", 3)
@@ -198,7 +198,7 @@ async def test_an_unknown_activity_fails_the_orchestration_by_name(start_engine:
     app = df.DFApp()
 
     @app.orchestration_trigger(context_name="context")
-    def asks(context: Context):  # type: ignore[no-untyped-def]
+    def asks(context: Context):
         yield context.call_activity("nobody", 1)
 
     engine = await start_engine(app)
@@ -278,7 +278,7 @@ async def test_async_activities_run_at_once_up_to_the_limit(start_engine: StartE
     running, most, release = 0, 0, asyncio.Event()
 
     @app.orchestration_trigger(context_name="context")
-    def fan(context: Context):  # type: ignore[no-untyped-def]
+    def fan(context: Context):
         yield context.task_all([context.call_activity("work", n) for n in range(6)])
 
     @app.activity_trigger(input_name="number")
