@@ -28,7 +28,7 @@ IMPORTS: dict[str, set[str]] = {
     "timer_triggers": {"chat", "adapters", *TRIGGERS},
     "function_app": {*FUNCTION_PACKAGES, *TRIGGERS, "adapters.clients"},  # which say at start what is not configured
     "stand_in": {
-        *("aiohttp", "yarl", "starlette", "uvicorn", "uvloop", "httptools", "jwt"),  # yarl: aiohttp's URLs
+        *("aiohttp", "yarl", "starlette", "uvicorn", "uvloop", "httptools", "jwt", "msgpack"),  # yarl: aiohttp's URLs
         *("azure.functions", "azurefunctions.extensions.base"),  # the latter knows which kind of HTTP an app has
     },
 }
@@ -41,7 +41,7 @@ CLOUD_SDKS = {
     "jwt": "SignalR",
 }
 # Credentials, errors and transports: beside any of them.
-COMMON = {"azure.core", "azure.identity", "aiohttp", "httpx2"}
+COMMON = {"azure.core", "azure.identity", "aiohttp", "yarl", "multidict", "httpx2"}  # the middle three are aiohttp
 
 
 @functools.cache
