@@ -53,10 +53,10 @@ class DurableService:
         await self._rpc.start(Router(durable_routes(engine, self._links, RPC_PATH), redirect_slashes=False))
         await engine.start()
 
-    async def stop(self) -> None:
-        """Stop the engine politely, then the endpoint that its functions may still have talked to."""
+    async def stop(self, patience: float) -> None:
+        """Stop the engine, giving what runs so many seconds, then the endpoint that its functions may talk to."""
         if self._engine is not None:
-            await self._engine.stop()
+            await self._engine.stop(patience)
         await self._rpc.stop()
 
     async def webhook(self, scope: Scope, receive: Receive, send: Send) -> None:

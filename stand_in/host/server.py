@@ -8,6 +8,7 @@ Error that answers 503. Both are logged with their reason, and both keep serving
 import logging
 import os
 import socket
+import time
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from stand_in.host.expressions import resolve_settings
 from stand_in.host.function_calls import FunctionCalls
 from stand_in.host.function_index import FunctionIndex, http_methods, index_app
 from stand_in.host.host_json import HostJson, read_host_json
-from stand_in.host.http_listener import HttpListener, reserve_port
+from stand_in.host.http_listener import SHUTDOWN_GRACE_S, HttpListener, reserve_port
 from stand_in.host.http_server import HttpFunctions, HttpHost
 from stand_in.host.invocation import DEFAULT_THREADS, Invocations
 from stand_in.host.keys import Keys, load_keys
@@ -47,7 +48,7 @@ class FunctionsHost:
     worker_socket: socket.socket
     invocations: Invocations
     signalr: SignalROutput
-    timers: Timers | None
+    timers: Timers
     durable: DurableService | None
 
     @property
@@ -55,11 +56,12 @@ class FunctionsHost:
         return self.listener.port
 
     async def stop(self) -> None:
+        """Refuse new requests at once; give those in flight, and then the activities, ten seconds together."""
+        began = time.monotonic()
         await self.listener.stop()
-        if self.timers is not None:
-            await self.timers.stop()
+        await self.timers.stop()
         if self.durable is not None:
-            await self.durable.stop()
+            await self.durable.stop(max(1.0, SHUTDOWN_GRACE_S - (time.monotonic() - began)))
         await self.signalr.close()
         self.invocations.close()
         self.worker_socket.close()
