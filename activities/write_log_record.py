@@ -5,7 +5,7 @@ it would be lost.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,7 +52,7 @@ def logging_of() -> "TurnLogging":
 class TurnLogging:
     """Delivers the records of ended turns. `event_log()` raises MissingSetting when none is configured."""
 
-    store: Callable[[], Awaitable[MarkedJournals]]
+    store: Callable[[], MarkedJournals]
     event_log: Callable[[], EventLog]
     clock: Clock
     with_prompts: bool = True
@@ -60,7 +60,7 @@ class TurnLogging:
     async def deliver(self, turn_id: str, *, last_try: bool) -> bool:
         """Send the record once more, unless the journal says `logged`; after the last try a marker is left, from which
         the sweeper delivers. Returns whether the record is with Event Hubs."""
-        store, key = await self.store(), conversation_key_of(turn_id)
+        store, key = self.store(), conversation_key_of(turn_id)
         data = await store.read(key, turn_id)
         if any(isinstance(record, Logged) for record, _ in records.decode(data)):
             return True

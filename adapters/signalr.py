@@ -133,6 +133,21 @@ class SignalRHub:
         """Call `target` on every connection of the hub."""
         await self._send("/:send", target, arguments)
 
+    @property
+    def browser_origins(self) -> tuple[str, str]:
+        """Where a browser connects to, by HTTP and by WebSocket."""
+        return self._connection.browser_origins
+
+    async def check_health(self) -> None:
+        """Raises DeliveryFailed when the service does not say that it is well. Needs no key."""
+        url = f"{self._connection.server_endpoint}/api/health?api-version={SEND_API_VERSION}"
+        try:
+            async with self._opened(asyncio.get_running_loop()).head(url) as response:
+                if response.status != 200:
+                    raise DeliveryFailed(f"SignalR's health is {response.status}.")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise DeliveryFailed(f"SignalR was not reached ({type(error).__name__}).") from error
+
     async def close(self) -> None:
         """Close the connections that this event loop opened. A later send opens new ones."""
         session = self._sessions.pop(asyncio.get_running_loop(), None)

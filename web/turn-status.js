@@ -1,0 +1,160 @@
+// @ts-check
+/**
+ * What is said about a turn, below its text: dots and words while it runs, and at its end a sentence if it ended otherwise
+ * than well, with the one button that does the right thing. `describeTurn` decides (pure), `mountTurnStatus` draws.
+ */
+
+const WORDS_AFTER_MS = 2000;
+const QUIET_AFTER_MS = 5000; // text came, and then nothing more for so long
+const ORDINALS = ["first", "second", "third", "fourth", "fifth"]; // no turn is tried more often
+
+/** Why the server makes a turn wait, by the code it gives. @type {Record<string, string>} */
+const WAITS = { rate_limited: "the service is busy", queued: "an earlier answer comes first" };
+
+/**
+ * @typedef {import("./conversation-state.js").Turn} Turn
+ * @typedef {"retry-turn" | "shorten-turn" | "edit-turn" | "follow-turn" | "sign-in"} ActionName
+ * @typedef {{name: ActionName, label: string, disabled?: boolean}} Action
+ * @typedef {{dots: boolean, words: string, tone: "quiet" | "note" | "error", action: Action | null}} TurnStatusView
+ */
+
+/** @type {Action} */ const TRY_AGAIN = { name: "retry-turn", label: "Try again" };
+/** @type {Action} */ const SHORTEN = { name: "shorten-turn", label: "Shorten" };
+/** @type {Action} */ const REPHRASE = { name: "edit-turn", label: "Rephrase" };
+/** @type {Action} */ const SIGN_IN = { name: "sign-in", label: "Sign in" };
+/** @type {Action} */ const LOAD_AGAIN = { name: "follow-turn", label: "Load again" };
+
+/**
+ * @param {Turn} turn
+ * @param {{now: number, grewAt: number, online: boolean}} about grewAt: when the shown text last grew
+ * @returns {TurnStatusView}
+ */
+export function describeTurn(turn, { now, grewAt, online }) {
+  switch (turn.status) {
+    case "sending":
+      return progress(now - turn.startedAt >= WORDS_AFTER_MS ? (online ? "sending" : "no connection, trying again") : "");
+    case "running":
+      return describeRunning(turn, now, grewAt);
+    case "unsent":
+      return describeUnsent(turn, now);
+    case "lost":
+      return failure(sentence(turn.problem?.message ?? "This answer could not be read."), needsSignIn(turn) ? SIGN_IN : LOAD_AGAIN);
+    default:
+      return describeEnded(turn);
+  }
+}
+
+/** @param {Turn} turn @param {number} now @param {number} grewAt */
+function describeRunning(turn, now, grewAt) {
+  const { text } = turn;
+  const started = text.text !== "";
+  const since = now - Math.max(grewAt, turn.startedAt);
+  if (text.end !== null) return progress("", started);
+  if (since < (started && text.attempt === 1 && text.root === 1 ? QUIET_AFTER_MS : WORDS_AFTER_MS)) {
+    return progress(started && text.attempt > 1 ? attemptWords(text.attempt) : "", started);
+  }
+  if (text.waitUntil !== null && Date.parse(text.waitUntil) > now) {
+    return progress(`waiting until ${clock(text.waitUntil)}: ${WAITS[text.waitCode ?? ""] ?? WAITS.rate_limited}`);
+  }
+  return progress(text.attempt > 1 ? attemptWords(text.attempt) : "waiting for the model");
+}
+
+/** @param {Turn} turn @param {number} now */
+function describeUnsent({ problem }, now) {
+  const status = problem?.status ?? 0;
+  const said = sentence(problem?.message ?? "The message could not be sent.");
+  if (status === 401 || status === 403) return failure(said, SIGN_IN);
+  if (status === 413) return failure(said, SHORTEN);
+  if (status === 400 || status === 422) return failure(said, problem?.code === "too_long" ? SHORTEN : REPHRASE);
+  const seconds = Math.ceil(((problem?.retryAt ?? 0) - now) / 1000);
+  if (seconds > 0) return failure(said, { ...TRY_AGAIN, label: `Try again in ${seconds} s`, disabled: true });
+  return failure(said, TRY_AGAIN);
+}
+
+/** @param {Turn} turn @returns {TurnStatusView} */
+function describeEnded({ status, text, problem }) {
+  const partly = text.text !== "";
+  if (status === "filtered") {
+    return note(partly ? "The content filter withheld the rest of this answer." : "The content filter withheld this answer.", REPHRASE);
+  }
+  if (status === "stopped") return note("This answer was stopped.", TRY_AGAIN);
+  if (status === "failed") {
+    const what = partly ? "This answer broke off." : "There is no answer to this.";
+    const why = problem?.message ? ` ${sentence(problem.message)}` : "";
+    if (problem?.code === "too_long") return failure(what + why, SHORTEN);
+    return failure(what + why, problem?.retryable === false ? REPHRASE : TRY_AGAIN);
+  }
+  if (text.end?.finishReason === "length") return note("This answer ends here because it reached its length limit.", null);
+  if (!partly) return note("The model gave an empty answer.", TRY_AGAIN);
+  return { dots: false, words: "", tone: "quiet", action: null };
+}
+
+/** @param {string} words @param {boolean} [started] @returns {TurnStatusView} */
+function progress(words, started = false) {
+  return { dots: !started || words !== "", words, tone: "quiet", action: null };
+}
+
+/** @param {string} words @param {Action | null} action @returns {TurnStatusView} */
+function note(words, action) {
+  return { dots: false, words, tone: "note", action };
+}
+
+/** @param {string} words @param {Action} action @returns {TurnStatusView} */
+function failure(words, action) {
+  return { dots: false, words, tone: "error", action };
+}
+
+/** @param {Turn} turn */
+function needsSignIn(turn) {
+  return turn.problem?.status === 401 || turn.problem?.status === 403;
+}
+
+/** @param {number} attempt */
+function attemptWords(attempt) {
+  return `${ORDINALS[attempt - 1] ?? `${attempt}th`} attempt`;
+}
+
+/** @param {string} message */
+function sentence(message) {
+  const said = message.trim();
+  return /[.!?…。]$/.test(said) ? said : `${said}.`;
+}
+
+/** @param {string} iso */
+function clock(iso) {
+  return new Date(iso).toLocaleTimeString("en-GB");
+}
+
+/** @param {HTMLElement} element @param {string} key of the turn, which the button's event names */
+export function mountTurnStatus(element, key) {
+  const dots = element.appendChild(document.createElement("span"));
+  dots.className = "dots";
+  dots.setAttribute("aria-hidden", "true");
+  dots.append(...[1, 2, 3].map(() => document.createElement("i")));
+  const words = element.appendChild(document.createElement("span"));
+  words.className = "words";
+  const button = element.appendChild(document.createElement("button"));
+  button.type = "button";
+  let drawn = "";
+  /** @type {Action | null} */
+  let action = null;
+  button.addEventListener("click", () => {
+    if (action && !action.disabled) element.dispatchEvent(new CustomEvent(action.name, { bubbles: true, detail: { key } }));
+  });
+
+  /** @param {TurnStatusView} view */
+  function update(view) {
+    const drawing = JSON.stringify(view);
+    if (drawing === drawn) return;
+    drawn = drawing;
+    action = view.action;
+    element.hidden = !view.dots && view.words === "" && action === null;
+    element.dataset.tone = view.tone;
+    dots.hidden = !view.dots;
+    words.textContent = view.words;
+    button.hidden = action === null;
+    button.textContent = action?.label ?? "";
+    button.setAttribute("aria-disabled", String(action?.disabled ?? false));
+  }
+  return { update };
+}
