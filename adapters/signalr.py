@@ -141,8 +141,10 @@ class SignalRHub:
     async def check_health(self) -> None:
         """Raises DeliveryFailed when the service does not say that it is well. Needs no key."""
         url = f"{self._connection.server_endpoint}/api/health?api-version={SEND_API_VERSION}"
+        loop = asyncio.get_running_loop()
+        session = self._sessions.get(loop) or self._opened(loop)
         try:
-            async with self._opened(asyncio.get_running_loop()).head(url) as response:
+            async with session.head(url) as response:
                 if response.status != 200:
                     raise DeliveryFailed(f"SignalR's health is {response.status}.")
         except (aiohttp.ClientError, TimeoutError) as error:
