@@ -1,0 +1,200 @@
+"""stream_completion: one attempt at a turn. Reads the journal, claims it, and goes on with the text that is there.
+
+What it returns decides what the orchestrator does:
+
+    {"result": "done", ...}         the journal has its end; what it says
+    {"result": "waiting", "for"}    an earlier turn of the conversation still runs
+    {"result": "failed", "wait"}    the model failed; the next attempt comes after so many seconds (the journal says so)
+    {"result": "not_needed"}        a `look` that came too late: somebody writes
+
+An exception means that the attempt crashed. On Azure the first result to arrive ends the activity, whoever sent it, so
+a run that was fenced follows the journal to its end and returns that outcome, not its own.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from azure.durable_functions import DurableOrchestrationClient
+
+from activities.ending import announce_end
+from activities.surroundings import Surroundings, surroundings
+from chat.completion import CompletionRequest
+from chat.conversation import Prompt, prompt_of
+from chat.conversation_order import TurnOrder
+from chat.delivery import Delivery
+from chat.errors import MissingSetting, ModelFailure
+from chat.failure_policy import MAX_CLAIMS, FailureClass, wait_before_retry
+from chat.journal import Fold, read_journal
+from chat.journal_writer import Decided, Fenced, JournalChanged, JournalWriter, write_end
+from chat.outcome import end_of_answer, end_of_failure, end_of_giving_up, end_of_stop
+from chat.records import End, Wait
+from chat.relay import Answer, Relay
+from chat.turn import TurnRequest, conversation_key_of
+
+FOLLOW_EVERY = 0.5
+# Earlier turns whose texts may be looked up for a prompt; its budget of characters usually ends sooner.
+PROMPT_TURNS = 40
+
+logger = logging.getLogger(__name__)
+
+
+async def stream_completion(request: dict, client: DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
+    """The activity. `request` is {"turnId", "attempt", "open", "look"?}; annotated as the worker accepts it."""
+    return await Attempt(await surroundings(client), request).run()
+
+
+class Attempt:
+    """One run."""
+
+    def __init__(self, around: Surroundings, request: Mapping[str, Any]) -> None:
+        self._around = around
+        self.turn_id: str = request["turnId"]
+        self.number: int = request["attempt"]
+        self._open_attempts = frozenset(request["open"])
+        self._look: Mapping[str, Any] | None = request.get("look")
+        self._writer_id = around.new_id()
+        self._polite = True
+
+    async def run(self) -> dict[str, Any]:
+        """Read the journal until something is decided; each pass begins with what it says now."""
+        while True:
+            fold = await read_journal(self._around.store, self.turn_id)
+            result = await self._step(fold)
+            if result is not None:
+                return result
+
+    async def _step(self, fold: Fold) -> dict[str, Any] | None:
+        if fold.end is None and fold.stop:
+            await self._end(fold, lambda seen: end_of_stop(seen, self._writer_id, self._now()))
+        if fold.end:
+            return await announce_end(fold, self._around)
+        if self._look is not None and fold.position != self._look["position"]:
+            return {"result": "not_needed"}
+        if self._polite and self._look is None and self._somebody_else_writes(fold):
+            await self._follow(fold)
+            return None
+        if fold.claims >= MAX_CLAIMS:
+            message = f"The answer was interrupted {fold.claims} times."
+            give_up = "attempts_exhausted"
+            await self._end(fold, lambda seen: end_of_giving_up(seen, give_up, message, self._writer_id, self._now()))
+            return None
+        order = await self._order()
+        blocking = await order.blocking_turn()
+        if blocking is not None:
+            await self._start_if_nobody_did(blocking, order)
+            return {"result": "waiting", "for": blocking}
+        return await self._claim_and_answer(fold, order)
+
+    def _somebody_else_writes(self, fold: Fold) -> bool:
+        """Whether the last claim is of an attempt that may be alive: a later one, or one open beside this."""
+        claim = fold.claim
+        return claim is not None and (claim.attempt > self.number or claim.attempt in self._open_attempts)
+
+    async def _start_if_nobody_did(self, earlier: str, order: TurnOrder) -> None:
+        """An earlier turn that was begun by a starter that died would keep this one waiting for ever."""
+        fold = await order.journal(earlier)
+        if fold is not None and fold.claims == 0 and not await self._around.instances.exists(earlier):
+            logger.warning("An earlier turn was begun and not started; starting it.", extra={"turn_id": earlier})
+            await self._around.instances.start(earlier)
+
+    async def _claim_and_answer(self, fold: Fold, order: TurnOrder) -> dict[str, Any] | None:
+        writer = JournalWriter(self._around.store, self.turn_id, fold, self._writer_id, self._around.clock)
+        try:
+            await writer.claim(self.number)
+            return await self._answer(writer, order)
+        except Decided:
+            return await self._step(writer.fold)
+        except Fenced:
+            await self._follow(writer.fold)
+        except JournalChanged:
+            logger.info("Others wrote into the journal; reading it again.", extra={"turn_id": self.turn_id})
+        return None
+
+    async def _answer(self, writer: JournalWriter, order: TurnOrder) -> dict[str, Any] | None:
+        begin = writer.fold.begin
+        assert begin is not None
+        async with Delivery(self._around.browser, begin.user, self.turn_id, begin.conversation_id) as delivery:
+            delivery.started(writer.fold.generation, self.number)
+            request = TurnRequest.from_dict(begin.request)
+            prompt = await self._prompt(request, order)
+            answer = await self._relayed(writer, delivery, request, prompt)
+            answer.delivery_errors = delivery.errors
+            result = await self._finish(writer, answer)
+        return result or await announce_end(writer.fold, self._around)
+
+    async def _relayed(self, writer: JournalWriter, delivery: Delivery, request: TurnRequest, prompt: Prompt) -> Answer:
+        try:
+            model = self._around.model()
+        except MissingSetting as missing:
+            return Answer(failure=ModelFailure(FailureClass.REFUSED, "missing_setting", str(missing)))
+        relay = Relay(writer, delivery, self.number, prompt, self._around.pace)
+        return await relay.relay(model, completion_request(request, prompt))
+
+    async def _finish(self, writer: JournalWriter, answer: Answer) -> dict[str, Any] | None:
+        """Write down how the stream ended: an `end`, or a `wait` for the next attempt, which is returned."""
+        failure = answer.failure
+        if failure is None:
+            await writer.append(end_of_answer(writer.fold, answer, self._writer_id, self._now()))
+            return None
+        logger.warning(
+            "The model failed: %s (%s, %s)",
+            failure.code,
+            failure.failure_class.value,
+            failure.http_status,
+            extra={"turn_id": self.turn_id},
+        )
+        wait = wait_before_retry(failure.failure_class, writer.fold.claims, failure.retry_after)
+        if wait is None:
+            await writer.append(end_of_failure(writer.fold, failure, answer, self._writer_id, self._now()))
+            return None
+        until = self._now() + round(1000 * wait)
+        await writer.append(Wait(self._writer_id, until, failure.code, self._now()))
+        return {"result": "failed", "class": failure.failure_class.value, "code": failure.code, "wait": wait}
+
+    async def _prompt(self, request: TurnRequest, order: TurnOrder) -> Prompt:
+        earlier = []
+        if order.earlier:
+            known = await self._around.instances.conversation(conversation_key_of(self.turn_id))
+            earlier = await order.finished_turns(known, PROMPT_TURNS)
+        return prompt_of(self._around.system_prompt, earlier, request.prompt)
+
+    async def _follow(self, fold: Fold) -> None:
+        """Read along until the journal ends, or its claimant has been silent for too long: then it may be claimed."""
+        time = asyncio.get_running_loop().time
+        heard = time()
+        while fold.end is None:
+            waiting = max(0, fold.waiting.until - self._now()) / 1000 if fold.waiting else 0
+            if time() - heard > self._around.silence + waiting:
+                logger.warning(
+                    "The run that claimed this turn is silent; taking over.", extra={"turn_id": self.turn_id}
+                )
+                self._polite = False
+                return
+            await asyncio.sleep(FOLLOW_EVERY)
+            data = await self._around.store.read(conversation_key_of(self.turn_id), self.turn_id, fold.position)
+            if fold.apply_bytes(data):
+                heard = time()
+
+    async def _end(self, fold: Fold, make_end: Callable[[Fold], End]) -> None:
+        await write_end(self._around.store, self.turn_id, fold, make_end, give_way=lambda seen: True)
+
+    async def _order(self) -> TurnOrder:
+        ids = await self._around.store.read_order(conversation_key_of(self.turn_id))
+        return TurnOrder(self._around.store, ids, self.turn_id)
+
+    def _now(self) -> int:
+        return self._around.clock.now()
+
+
+def completion_request(request: TurnRequest, prompt: Prompt) -> CompletionRequest:
+    """What the model is asked in a turn."""
+    return CompletionRequest(
+        messages=prompt.messages,
+        deployment=request.deployment,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        max_tokens=request.max_tokens,
+        is_reasoning_model=request.is_reasoning_model,
+    )

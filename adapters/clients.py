@@ -1,0 +1,170 @@
+"""The clients of this process: each made when first asked for, shared by all functions, closed with the process.
+
+The worker runs every async function on one loop, so one client of each kind serves the whole process; connections
+stay open between invocations. Making one raises MissingSetting when it is not configured.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from functools import cache
+from typing import Any
+
+from azure.identity.aio import DefaultAzureCredential
+
+from adapters.azure_openai import ModelConnection, OpenAIChatModel
+from adapters.blob_journal import BlobJournal
+from adapters.event_hubs import EventHubLog
+from adapters.settings import LOCAL_EVENT_HUB, Settings
+from adapters.signalr import SignalRHub
+from adapters.signalr_connection import SignalRConnection
+from chat.delivery import Browser
+from chat.errors import DeliveryFailed, MissingSetting
+from chat.quota import Quota
+
+HUB = "chat"
+
+logger = logging.getLogger(__name__)
+
+
+class WallClock:
+    """UTC in milliseconds that never goes back: the time at start plus what the monotonic clock says since."""
+
+    def __init__(self) -> None:
+        self._start = time.time_ns() - time.monotonic_ns()
+
+    def now(self) -> int:
+        return (self._start + time.monotonic_ns()) // 1_000_000
+
+
+class NoBrowser:
+    """The way to the browser when SignalR is not configured: every message counts as not delivered."""
+
+    async def send_to_user(self, user_id: str, target: str, arguments: list[Any]) -> None:
+        raise DeliveryFailed("AzureSignalRConnectionString is not set; browsers poll.")
+
+
+clock = WallClock()
+
+
+def new_id() -> str:
+    """32 random hex digits."""
+    return secrets.token_hex(16)
+
+
+@cache
+def settings() -> Settings:
+    return Settings.from_environment()
+
+
+def report_missing_settings() -> None:
+    """One warning per setting that is missing, by name, at start; importing the app never fails for it."""
+    try:
+        for missing in settings().missing():
+            logger.warning("Missing setting %s.", missing)
+    except MissingSetting as error:
+        logger.error("%s", error)
+
+
+@cache
+def credential() -> DefaultAzureCredential:
+    return DefaultAzureCredential()
+
+
+@cache
+def journal() -> BlobJournal:
+    if connection_string := settings().storage:
+        try:
+            return BlobJournal.from_connection_string(connection_string)
+        except ValueError:
+            raise MissingSetting("AzureWebJobsStorage", "needs AccountName and AccountKey") from None
+    if account := settings().storage_account:
+        return BlobJournal.from_account_url(f"https://{account}.blob.core.windows.net", credential())
+    raise MissingSetting("AzureWebJobsStorage")
+
+
+@cache
+def quota() -> Quota:
+    return Quota(journal(), clock, settings().turns_at_once, settings().turns_per_day)
+
+
+@cache
+def chat_model() -> OpenAIChatModel:
+    known = settings()
+    if not known.openai_base_url and not known.openai_endpoint:
+        raise MissingSetting("AZURE_OPENAI_ENDPOINT")
+    return OpenAIChatModel(
+        ModelConnection(
+            endpoint=known.openai_endpoint,
+            key=known.openai_key,
+            api_version=known.openai_api_version,
+            base_url=known.openai_base_url,
+            credential=None if known.openai_key or known.openai_base_url else credential(),
+            read_timeout=known.read_timeout,
+        )
+    )
+
+
+@cache
+def signalr() -> SignalRHub:
+    if connection_string := settings().signalr:
+        connection = SignalRConnection.from_connection_string(connection_string)
+        return SignalRHub(connection, HUB, credential=None if connection.access_key else credential())
+    if service_uri := settings().signalr_service_uri:
+        return SignalRHub(SignalRConnection.from_service_uri(service_uri), HUB, credential=credential())
+    raise MissingSetting("AzureSignalRConnectionString")
+
+
+@cache
+def browser() -> Browser:
+    try:
+        return signalr()
+    except MissingSetting:
+        return NoBrowser()
+
+
+@cache
+def event_log() -> EventHubLog:
+    known = settings()
+    name = known.event_hub_name
+    if known.event_hub_connection:
+        return EventHubLog.from_connection_string(known.event_hub_connection, name)
+    if known.event_hub_namespace:
+        return EventHubLog.from_identity(known.event_hub_namespace, name or LOCAL_EVENT_HUB, credential())
+    raise MissingSetting("AZURE_EVENTHUB_CONN_STR")
+
+
+class OwnerCache:
+    """Who owns which turn: it never changes, so a poll need not read the whole journal to know."""
+
+    def __init__(self, size: int = 10_000) -> None:
+        self._owners: dict[str, str] = {}
+        self._size = size
+
+    def get(self, turn_id: str) -> str | None:
+        return self._owners.get(turn_id)
+
+    def put(self, turn_id: str, owner: str) -> None:
+        self._owners[turn_id] = owner
+        if len(self._owners) > self._size:
+            del self._owners[next(iter(self._owners))]
+
+
+owners = OwnerCache()
+_looks: set[tuple[str, int]] = set()
+
+
+def first_look(turn_id: str, claims: int) -> bool:
+    """Whether nobody in this process has looked after this turn since that claim."""
+    if len(_looks) > 10_000:
+        _looks.clear()
+    new = (turn_id, claims) not in _looks
+    _looks.add((turn_id, claims))
+    return new
+
+
+async def close() -> None:
+    """Close every client that was made."""
+    made = [client for client in (journal, chat_model, signalr, event_log, credential) if client.cache_info().currsize]
+    await asyncio.gather(*(client().close() for client in made))

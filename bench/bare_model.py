@@ -1,0 +1,24 @@
+"""The baseline: the same model asked directly, its bare stream read by the same kind of client."""
+
+import json
+import time
+
+import aiohttp
+
+
+async def ask(session: aiohttp.ClientSession, endpoint: str, key: str, prompt: str) -> tuple[float, int]:
+    """Seconds to the first character, and characters in all."""
+    started, first, characters = time.perf_counter(), 0.0, 0
+    body = {"model": "gpt-4o-mini", "stream": True, "messages": [{"role": "user", "content": prompt}]}
+    url = f"{endpoint}/openai/v1/chat/completions"
+    async with session.post(url, json=body, headers={"api-key": key}) as response:
+        response.raise_for_status()
+        async for line in response.content:
+            if not line.startswith(b"data: {"):
+                continue
+            choices = json.loads(line[6:])["choices"]
+            text = choices[0].get("delta", {}).get("content") if choices else None
+            if text:
+                first = first or time.perf_counter() - started
+                characters += len(text)
+    return first, characters

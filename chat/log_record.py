@@ -1,0 +1,110 @@
+"""Log records: the one Event Hubs event that a finished turn leaves.
+
+The first fields are those of the logging SSE proxy, names and types unchanged; ours follow. The record is made from
+the journal up to its first `end`, so every copy of it is equal to the byte. Its schema is
+`docs/log-record.schema.json`.
+"""
+
+import json
+from typing import Any
+
+from chat.conversation import Prompt
+from chat.journal import Fold
+from chat.turn import conversation_key_of
+from chat.turn_view import iso
+
+SCHEMA = 1
+ROOM_FOR_PROPERTIES = 4 * 1024  # bytes of an event that are not its body
+
+
+def log_record(fold: Fold, prompt: Prompt | None) -> dict[str, Any]:
+    """The record of an ended turn; `prompt` is what the model was given, None when prompts are not to be logged."""
+    begin, end, upstream = fold.begin, fold.end, fold.upstream
+    assert begin is not None
+    assert end is not None
+    filters = end.filters or {}
+    return {
+        "type": "stream_completion",
+        "content": fold.text,
+        "usage": end.usage,
+        "model": (upstream and upstream.model) or "unknown",
+        "prompt": [message.to_dict() for message in prompt.messages] if prompt else [],
+        "region": upstream.region if upstream else "unknown",
+        "latency_ms": end.timings["latencyMs"],
+        "time_to_first_chunk_ms": end.timings["timeToFirstChunkMs"],
+        "streaming_duration_ms": end.timings["streamingDurationMs"],
+        "timestamp": iso(end.at),
+        "schema": SCHEMA,
+        "turn_id": begin.turn_id,
+        "conversation_id": begin.conversation_id,
+        "instance_id": begin.turn_id,
+        "attempt": fold.claims,
+        "generation": fold.generation,
+        "recovery_rung": end.rung,
+        "deployment": upstream.deployment if upstream else begin.request["deployment"],
+        "api_version": upstream.api_version if upstream else None,
+        "request_id": upstream.request_id if upstream else None,
+        "response_id": upstream.response_id if upstream else None,
+        "finish_reason": end.finish_reason,
+        "status": end.status,
+        "error": _error(end.error),
+        "prompt_filter_results": filters.get("prompt"),
+        "content_filter_results": filters.get("completion"),
+        "queue_ms": end.timings["queueMs"],
+        "length": end.length,
+        "sha256": end.sha256,
+        "delivered_tokens_messages": fold.seq,
+        "delivery_errors": end.delivery_errors,
+        "truncated": False,
+    }
+
+
+def message_id(turn_id: str) -> str:
+    """The id that copies of a record share: consumers deduplicate by it."""
+    return f"{turn_id}.end"
+
+
+def partition_key(turn_id: str) -> str:
+    """Records of one conversation stay in order."""
+    return conversation_key_of(turn_id)
+
+
+def encoded(record: dict[str, Any], largest: int) -> bytes:
+    """The record as UTF-8 JSON of at most `largest` bytes less what an event's properties take.
+
+    Too large: the oldest messages of the prompt go first, then its last one is cut, then the content; `truncated` says
+    so. A record is never dropped for its size.
+    """
+    room = largest - ROOM_FOR_PROPERTIES
+    data = _json(record)
+    if len(data) <= room:
+        return data
+    record = record | {"truncated": True, "prompt": list(record["prompt"])}
+    while len(record["prompt"]) > 1 and len(_json(record)) > room:
+        del record["prompt"][0]
+    if (excess := len(_json(record)) - room) > 0 and record["prompt"]:
+        question = record["prompt"][0]
+        record["prompt"] = [question | {"content": _cut(question["content"], excess)}]
+    if (excess := len(_json(record)) - room) > 0:
+        record["content"] = _cut(record["content"], excess)
+    return _json(record)
+
+
+def _cut(text: str, excess: int) -> str:
+    """The text without at least `excess` bytes of its JSON form at its end."""
+    low, high = 0, len(text)
+    goal = len(_json(text)) - excess
+    while low < high:  # the longest beginning that fits: JSON escapes make bytes and characters differ
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if len(_json(text[:middle])) <= goal else (low, middle - 1)
+    return text[:low]
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _error(error: dict[str, Any] | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    return {"code": error["code"], "message": error["message"], "http_status": error.get("httpStatus")}

@@ -1,0 +1,106 @@
+"""Quotas: how many turns a user may have at once and in a day (UTC).
+
+One append blob per user and day holds a line for each turn: `+<turn id>` when it is begun, `-<turn id>` when it has
+ended. Lines about one turn count once, so telling twice changes nothing. A line is appended under the condition that
+nobody wrote since the count, so a hundred requests at once get no further than one after another.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from chat.errors import ChatError, JournalMoved
+from chat.journal_writer import Clock
+
+DAY = 24 * 60 * 60 * 1000
+# A turn takes seconds; whoever has too many at once may try again soon.
+RETRY_AFTER = 5
+REMEMBERED_USERS = 10_000
+
+
+class UsageStore(Protocol):
+    """Where the lines are kept. A blob that is not there reads as empty, and its first append makes it."""
+
+    async def append_usage(self, user: str, day: int, data: bytes, position: int | None) -> int: ...
+
+    async def read_usage(self, user: str, day: int, start: int) -> bytes: ...
+
+
+class LimitReached(ChatError):
+    """This happened: the user has too many turns at once or today (HTTP 429). `retry_after` is in seconds."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+
+
+@dataclass(slots=True)
+class _Usage:
+    position: int = 0
+    started: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+
+    def apply(self, data: bytes) -> None:
+        self.position += len(data)
+        for line in data.decode().split("\n"):
+            if line:
+                (self.started if line[0] == "+" else self.ended).add(line[1:])
+
+
+class Quota:
+    """Admits turns within the limits; 0 means no limit. Remembers what it has read, so a count costs one append."""
+
+    def __init__(self, store: UsageStore, clock: Clock, at_once: int, per_day: int) -> None:
+        self._store = store
+        self._clock = clock
+        self._at_once = at_once
+        self._per_day = per_day
+        self._known: OrderedDict[tuple[str, int], _Usage] = OrderedDict()
+
+    async def admit(self, user: str, turn_id: str) -> None:
+        """Count a turn that is about to begin. Raises LimitReached when it is one too many."""
+        if not self._at_once and not self._per_day:
+            return
+        day = self._clock.now() // DAY
+        usage = self._usage(user, day)
+        current = False
+        while turn_id not in usage.started:
+            reached = self._limit_reached(usage, day)
+            if reached is not None and current:
+                raise reached
+            if reached is None:
+                line = f"+{turn_id}\n".encode()
+                try:
+                    end = await self._store.append_usage(user, day, line, usage.position)
+                except JournalMoved:
+                    pass  # others wrote: read what, and count again
+                else:
+                    if end == usage.position + len(line):
+                        usage.apply(line)
+                    return
+            start = usage.position
+            data = await self._store.read_usage(user, day, start)
+            if usage.position == start:  # another request may have read it meanwhile
+                usage.apply(data)
+            current = True
+
+    async def turn_ended(self, user: str, begun_at: int, turn_id: str) -> None:
+        """The turn no longer counts as one at once."""
+        if self._at_once:
+            await self._store.append_usage(user, begun_at // DAY, f"-{turn_id}\n".encode(), None)
+
+    def _limit_reached(self, usage: _Usage, day: int) -> LimitReached | None:
+        if self._per_day and len(usage.started) >= self._per_day:
+            until_midnight = ((day + 1) * DAY - self._clock.now()) // 1000 + 1
+            return LimitReached(f"{self._per_day} turns a day are allowed; the day ends at 00:00 UTC.", until_midnight)
+        if self._at_once and len(usage.started - usage.ended) >= self._at_once:
+            return LimitReached(f"{self._at_once} turns at once are allowed; wait for one to end.", RETRY_AFTER)
+        return None
+
+    def _usage(self, user: str, day: int) -> _Usage:
+        usage = self._known.setdefault((user, day), _Usage())
+        self._known.move_to_end((user, day))
+        if len(self._known) > REMEMBERED_USERS:
+            self._known.popitem(last=False)
+        return usage

@@ -1,0 +1,156 @@
+"""chat_turn: the steps of one turn.
+
+    1  stream_completion, again and again until the journal has its end
+    2  complete_turn: the conversation is told
+    3  write_log_record: one record to Event Hubs
+
+Every execution does all three, also a second one of a turn that has ended: each is idempotent, and "ended" is not
+"done". The input is the turn id alone. Events are awaited with one task each, kept until it fires: an abandoned waiter
+would swallow a later event. Timers that lost are cancelled: an open one keeps the instance Running.
+"""
+
+import json
+from collections.abc import Generator
+from datetime import timedelta
+from typing import Any
+
+from azure.durable_functions import DurableOrchestrationContext, EntityId
+
+from chat.failure_policy import MAX_CLAIMS
+
+# A worker that dies before it claims leaves no claim to be counted; these are counted here.
+MAX_CRASHES = 8
+# Behind the event that wakes a waiting turn, which may get lost: doubling, so that a long wait has a short history.
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=15), timedelta(minutes=5)
+WAITS_BEFORE_GIVING_UP = 40
+LOG_WAITS = (1, 5, 20, 60)  # seconds between the five tries
+
+Steps = Generator[Any, Any, Any]
+
+
+def chat_turn(context: DurableOrchestrationContext) -> Steps:
+    """The orchestrator. Raises at its end when the turn failed, so that operators find it by its status."""
+    turn_id: str = context.get_input()
+    ended = yield from Attempts(context, turn_id).run()
+    context.set_custom_status({"phase": "answered"})
+    conversation = EntityId("conversation", turn_id.split("-")[1])
+    yield context.call_entity(conversation, "complete_turn", ended["turn"])
+    logged = yield from log(context, turn_id)
+    context.set_custom_status({"phase": "logged" if logged else "answered"})
+    summary = ended["summary"]
+    if summary["status"] == "failed":
+        raise RuntimeError(f"The turn failed: {summary['error']['code']}: {summary['error']['message']}")
+    return summary | {"logged": logged}
+
+
+class Attempts:
+    """Step 1: the open runs of stream_completion, and what starts another."""
+
+    def __init__(self, context: DurableOrchestrationContext, turn_id: str) -> None:
+        self._context = context
+        self._turn_id = turn_id
+        self._attempt = 0
+        self._crashes = 0
+        self._waits = 0
+        self._runs: dict[int, Any] = {}
+        # Named by the number of claims that a reader has seen: a storm of looks starts one run.
+        self._looks = [context.wait_for_external_event(f"look-{claims}") for claims in range(MAX_CLAIMS + 1)]
+        self._endings: dict[str, Any] = {}
+
+    def run(self) -> Steps:
+        """Until a run says that the journal has its end; returns what it says."""
+        self._start()
+        while True:
+            yield self._context.task_any([*self._runs.values(), *self._looks])
+            self._start_looks()
+            result = self._finished_run()
+            if result is None:
+                continue
+            if isinstance(result, Exception):
+                self._crashes += 1
+                if self._crashes >= MAX_CRASHES:
+                    return (yield from self._close())
+                self._start()
+            elif result["result"] == "done":
+                return result
+            elif not self._runs:  # otherwise another run is still at it
+                if result["result"] == "waiting":
+                    if self._waits >= WAITS_BEFORE_GIVING_UP:
+                        return (yield from self._close())
+                    yield from self._wait_for(result["for"])
+                elif result["result"] == "failed":
+                    yield from self._pause(timedelta(seconds=result["wait"]))
+                self._start()
+
+    def _start(self, look: dict[str, Any] | None = None) -> None:
+        self._attempt += 1
+        request = {"turnId": self._turn_id, "attempt": self._attempt, "open": sorted(self._runs)}
+        if look is not None:
+            request["look"] = look
+        self._context.set_custom_status({"phase": "streaming", "attempt": self._attempt})
+        self._runs[self._attempt] = self._context.call_activity("stream_completion", request)
+
+    def _start_looks(self) -> None:
+        for look in [look for look in self._looks if look.is_completed]:
+            self._looks.remove(look)
+            self._start(event_data(look.result))
+
+    def _finished_run(self) -> Any:
+        """The result of one run that has finished; an Exception when it crashed; None when none has."""
+        for attempt, run in self._runs.items():
+            if run.is_completed:
+                del self._runs[attempt]
+                return run.result
+        return None
+
+    def _wait_for(self, earlier: str) -> Steps:
+        self._waits += 1
+        self._context.set_custom_status({"phase": "queued", "for": earlier})
+        if earlier not in self._endings:
+            self._endings[earlier] = self._context.wait_for_external_event(f"ended-{earlier}")
+        delay = min(FIRST_WAIT * 2 ** min(self._waits - 1, 10), LONGEST_WAIT)
+        yield from self._pause(delay, self._endings[earlier])
+        if self._endings[earlier].is_completed:
+            del self._endings[earlier]
+
+    def _pause(self, delay: timedelta, event: Any = None) -> Steps:
+        """Sleep on a durable timer, or until the event comes; the timer that lost is cancelled."""
+        if delay <= timedelta(0):
+            return
+        if event is None:
+            self._context.set_custom_status({"phase": "waiting", "attempt": self._attempt})
+        timer = self._context.create_timer(self._context.current_utc_datetime + delay)
+        if event is None:
+            yield timer
+        else:
+            yield self._context.task_any([timer, event])
+            if not timer.is_completed:
+                timer.cancel()
+
+    def _close(self) -> Steps:
+        """Give up: the journal gets its `end` from close_turn, which says what really happened."""
+        for _ in range(MAX_CRASHES):
+            try:
+                return (yield self._context.call_activity("close_turn", {"turnId": self._turn_id}))
+            except Exception:  # noqa: BLE001 - the SDK raises bare Exception for a failed activity
+                yield from self._pause(timedelta(seconds=10))
+        raise RuntimeError("The turn could not be closed: storage is away.")
+
+
+def log(context: DurableOrchestrationContext, turn_id: str) -> Steps:
+    """Step 3: five tries, then a marker for the sweeper. The user has the answer all the while."""
+    for number in range(len(LOG_WAITS) + 1):
+        last = number == len(LOG_WAITS)
+        try:
+            if (yield context.call_activity("write_log_record", {"turnId": turn_id, "last": last})):
+                return True
+        except Exception:  # noqa: BLE001 - the SDK raises bare Exception for a failed activity
+            context.set_custom_status({"phase": "answered", "logFailures": number + 1})
+        if not last:
+            yield context.create_timer(context.current_utc_datetime + timedelta(seconds=LOG_WAITS[number]))
+    return False
+
+
+def event_data(data: Any) -> Any:
+    """What was sent with an event: the durable client encodes it twice, raw HTTP once."""
+    return json.loads(data) if isinstance(data, str) else data

@@ -1,0 +1,34 @@
+"""`python -m stand_in.host --app APP_FOLDER --state-dir DIR [--port N] [--enable-auth]`"""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+from stand_in.host.server import start_server
+from stand_in.service import run_service
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--app", dest="app_dir", type=Path, required=True, help="the folder of function_app.py")
+    parser.add_argument(
+        "--enable-auth", action="store_true", help="ask for keys as Azure does (off, as with `func start`)"
+    )
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    if sys.platform == "win32":
+        return asyncio.new_event_loop()
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+if __name__ == "__main__":
+    run_service("host", start_server, add_arguments=_add_arguments, loop_factory=_new_loop)
+    logging.shutdown()
+    sys.stdout.flush()
+    # A plain function that still blocks in its thread would keep the process alive; the real host kills its worker too.
+    os._exit(0)
