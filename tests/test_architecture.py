@@ -34,11 +34,10 @@ CLOUD_SDKS = {
     "openai": "Azure OpenAI",
     "azure.storage.blob": "blob storage",
     "azure.eventhub": "Event Hubs",
-    "aiohttp": "SignalR",
     "jwt": "SignalR",
 }
-# Credentials, errors and the transport of all Azure SDKs: beside any of them.
-AZURE_COMMON = {"azure.core", "azure.identity"}
+# Credentials, errors and transports: beside any of them.
+AZURE_COMMON = {"azure.core", "azure.identity", "aiohttp", "httpx2"}
 
 
 @functools.cache
