@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 
 from bench.bare_model import ask
-from bench.client import ChatClient
+from tests.chat_client import ChatClient
 from bench.figures import Figure, percentile, show
 from tests.running_stack import ROOT, RunningStack
 

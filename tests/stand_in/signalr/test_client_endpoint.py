@@ -116,9 +116,7 @@ async def test_a_connection_is_opened_once(caller: Caller) -> None:
         ('{"version":1}', "Missing required property 'protocol'. Message is not a handshake request."),
     ],
 )
-async def test_a_handshake_that_cannot_be_met_is_refused_and_closed(
-    caller: Caller, handshake: str, error: str
-) -> None:
+async def test_a_handshake_that_cannot_be_met_is_refused_and_closed(caller: Caller, handshake: str, error: str) -> None:
     client = Connected(await caller.open(caller.client_token()), "")
     await client.socket.send_str(handshake + "\x1e")
     assert await client.record() == {"error": error}
@@ -152,9 +150,7 @@ async def test_a_quiet_connection_is_pinged_every_15_seconds(caller: Caller, clo
     assert await client.arguments() == ["next"]
 
 
-async def test_a_client_that_is_silent_for_30_seconds_is_closed_and_may_reconnect(
-    caller: Caller, clock: Clock
-) -> None:
+async def test_a_client_that_is_silent_for_30_seconds_is_closed_and_may_reconnect(caller: Caller, clock: Clock) -> None:
     silent, lively = await caller.connect("silent"), await caller.connect("lively")
     clock.time += 29
     await lively.socket.send_str('{"type":6}\x1e{"type":1,"invocationId":"1","target":"t","arguments":[]}\x1e')

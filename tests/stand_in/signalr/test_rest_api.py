@@ -192,9 +192,7 @@ async def test_a_connection_that_does_not_exist_joins_nothing(caller: Caller) ->
     assert (answer.status, answer.headers["x-ms-error-code"]) == (404, "Error.Connection.NotExisted")
 
 
-async def test_a_user_group_holds_for_connections_that_open_later_until_it_lapses(
-    caller: Caller, clock: Clock
-) -> None:
+async def test_a_user_group_holds_for_connections_that_open_later_until_it_lapses(caller: Caller, clock: Clock) -> None:
     path = f"/api/hubs/chat/users/u/groups/g?{VERSION}"
     assert (await caller.call("PUT", path + "&ttl=60")).status == 200
     assert (await caller.call("HEAD", path)).status == 200
