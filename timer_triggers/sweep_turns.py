@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 import azure.functions as func
 from azure.durable_functions import DurableOrchestrationClient
 
-from activities.write_log_record import logging_of
 from adapters import clients
 from adapters.durable import DurableInstances
 from chat.conversation_order import TurnOrder
@@ -22,6 +21,7 @@ from chat.journal import Fold, read_journal
 from chat.journal_writer import write_end
 from chat.outcome import end_of_giving_up, told
 from chat.turn import conversation_key_of
+from chat.turn_logging import TurnLogging
 
 # Older ones have been swept by then, or have a marker.
 LOOK_BACK = timedelta(days=2)
@@ -63,7 +63,7 @@ async def sweep(turn_id: str, instances: DurableInstances) -> None:
         order = TurnOrder(store, await store.read_order(key), turn_id)
         await instances.tell_conversation(key, told(fold, order.place)["turn"])
         await clients.quota().turn_ended(fold.begin.user, fold.begin.at, turn_id)
-        if not await logging_of().deliver(turn_id, last_try=True):
+        if not await _logging().deliver(turn_id, last_try=True):
             return
     await store.delete_marker(turn_id)
 
@@ -80,3 +80,8 @@ async def _closed(fold: Fold, turn_id: str, instances: DurableInstances) -> bool
         lambda seen: end_of_giving_up(seen, "abandoned", message, "sweep_turns", clients.clock.now()),
         give_way=lambda seen: True,
     )
+
+
+def _logging() -> TurnLogging:
+    with_prompts = clients.settings().log_prompts
+    return TurnLogging(clients.journal, clients.event_log, clients.clock, with_prompts=with_prompts)

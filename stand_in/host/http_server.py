@@ -159,8 +159,7 @@ class HttpHost:
         elif app is None:
             await respond(send, 404)
         else:
-            prefix = path[: len("/runtime/webhooks/") + len(extension)]
-            await app({**scope, "root_path": scope.get("root_path", "") + prefix}, receive, send)
+            await app(scope, receive, send)
 
     async def _homepage(self, send: Send) -> None:
         if self.has_homepage:

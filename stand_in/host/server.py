@@ -8,25 +8,27 @@ Error that answers 503. Both are logged with their reason, and both keep serving
 import logging
 import os
 import socket
+import time
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.routing import Router
 
+from stand_in.durable.options import DurableOptions
 from stand_in.host.admin_api import AdminApi, host_id
 from stand_in.host.binding_values import BindingValues
 from stand_in.host.bindings.durable_client import ClientBinding, DurableClientInput
 from stand_in.host.bindings.signalr import ConnectionInfoInput, SignalROutput
 from stand_in.host.cors import read_cors
 from stand_in.host.durable_functions import DurableFunctions
-from stand_in.host.durable_service import DurableService
+from stand_in.host.durable_service import DurableService, read_durable_options
 from stand_in.host.errors import BindingFailed, HostStartFailed, IndexingFailed
 from stand_in.host.expressions import resolve_settings
 from stand_in.host.function_calls import FunctionCalls
 from stand_in.host.function_index import FunctionIndex, http_methods, index_app
 from stand_in.host.host_json import HostJson, read_host_json
-from stand_in.host.http_listener import HttpListener, reserve_port
+from stand_in.host.http_listener import SHUTDOWN_GRACE_S, HttpListener, reserve_port
 from stand_in.host.http_server import HttpFunctions, HttpHost
 from stand_in.host.invocation import DEFAULT_THREADS, Invocations
 from stand_in.host.keys import Keys, load_keys
@@ -46,7 +48,7 @@ class FunctionsHost:
     worker_socket: socket.socket
     invocations: Invocations
     signalr: SignalROutput
-    timers: Timers | None
+    timers: Timers
     durable: DurableService | None
 
     @property
@@ -54,11 +56,12 @@ class FunctionsHost:
         return self.listener.port
 
     async def stop(self) -> None:
+        """Refuse new requests at once; give those in flight, and then the activities, ten seconds together."""
+        began = time.monotonic()
         await self.listener.stop()
-        if self.timers is not None:
-            await self.timers.stop()
+        await self.timers.stop()
         if self.durable is not None:
-            await self.durable.stop()
+            await self.durable.stop(max(1.0, SHUTDOWN_GRACE_S - (time.monotonic() - began)))
         await self.signalr.close()
         self.invocations.close()
         self.worker_socket.close()
@@ -71,6 +74,7 @@ class _App:
     host_json: HostJson
     index: FunctionIndex
     routes: RouteTable | None
+    durable: DurableOptions | None
     errors: tuple[str, ...] = ()
 
 
@@ -91,8 +95,8 @@ async def start_server(*, port: int, state_dir: Path, app_dir: Path, enable_auth
     )
     signalr = SignalROutput(settings)
     durable = None
-    if not app.errors:
-        durable = DurableService(app.host_json, keys, state_dir, listener.port)
+    if app.durable is not None:
+        durable = DurableService(app.durable, keys, state_dir, listener.port)
     values = BindingValues(
         {
             "durableClient": DurableClientInput(_client_binding(durable), settings),
@@ -151,6 +155,7 @@ def _load(app_dir: Path, settings: MutableMapping[str, str]) -> _App:
     nothing = FunctionIndex((), is_fastapi_mode=False)
     try:
         host_json = read_host_json(app_dir, settings)
+        durable = read_durable_options(host_json)
     except HostStartFailed as error:
         return _in_error(HostJson({}), nothing, error)
     index = nothing
@@ -159,15 +164,15 @@ def _load(app_dir: Path, settings: MutableMapping[str, str]) -> _App:
         routes = RouteTable(index, host_json.route_prefix)
     except IndexingFailed as error:
         logger.error("Worker failed to index functions: %s", error)
-        return _App(host_json, nothing, RouteTable(nothing, ""))
+        return _App(host_json, nothing, RouteTable(nothing, ""), durable)
     except HostStartFailed as error:
         return _in_error(host_json, index, error)
-    return _App(host_json, index, routes)
+    return _App(host_json, index, routes, durable)
 
 
 def _in_error(host_json: HostJson, index: FunctionIndex, error: HostStartFailed) -> _App:
     logger.error("The host cannot start: %s", error)
-    return _App(host_json, index, None, (str(error),))
+    return _App(host_json, index, None, None, (str(error),))
 
 
 def _http_functions(

@@ -17,7 +17,7 @@ from typing import Any
 
 from stand_in.host.asgi import Message, RawHeaders, Receive, Scope, Send, header, respond
 from stand_in.host.binding_values import BindingValues
-from stand_in.host.errors import HostError, InvocationFailed
+from stand_in.host.errors import HostError, InvocationFailed, InvocationTimedOut
 from stand_in.host.expressions import CallData
 from stand_in.host.function import Function
 from stand_in.host.http_call import http_call_data
@@ -71,6 +71,7 @@ class _Call:
     route_values: Mapping[str, str]
     context: Context
     data: CallData
+    answer: "_SendAtFirstByte"
     outcome: Outcome | None = None
 
 
@@ -101,15 +102,15 @@ class StreamingHttp:
         """Answer one request with one function."""
         context = new_context(function, header(scope, b"traceparent"), header(scope, b"tracestate"))
         data = http_call_data(function.name, values, scope)
-        call = _Call(function, values, context, data)
+        answer = _SendAtFirstByte(send)
+        call = _Call(function, values, context, data, answer)
         self._calls[context.invocation_id] = call
-        first_byte = _SendAtFirstByte(send)
         try:
-            await self._app(self._proxied(scope, context), receive, first_byte)
+            await self._app(self._proxied(scope, context), receive, answer)
         except InvocationFailed:
             pass  # logged where it happened; FastAPI has answered
         except Exception:
-            if first_byte.is_started:
+            if answer.is_started:
                 raise  # the server resets the connection, which is what the client of the real host sees
             logger.exception("Exception while answering for %s (invocation %s)", function.name, context.invocation_id)
             await respond(send, 500)
@@ -129,6 +130,9 @@ class StreamingHttp:
         arguments[call.function.trigger.name] = request
         try:
             call.outcome = await self._invocations.run(call.function, arguments, call.context)
+        except InvocationTimedOut:
+            call.answer.make_empty_500()
+            raise
         except InvocationFailed as failed:
             # FastAPI knows what to do with its own HTTPException, so it gets the function's exception itself.
             raise (failed.__cause__ or failed) from None
@@ -199,7 +203,12 @@ class _SendAtFirstByte:
         self._send = send
         self._head: Message | None = None
         self._is_refused = False
+        self._is_500 = False
         self.is_started = False
+
+    def make_empty_500(self) -> None:
+        """Whatever is sent from now on, the client gets an empty 500."""
+        self._is_500 = True
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -213,7 +222,7 @@ class _SendAtFirstByte:
             head, self._head = self._head, None
             self.is_started = True
             headers: RawHeaders = [pair for pair in head["headers"] if pair[0].lower() not in _HOP_HEADERS]
-            if not all(value.isascii() for _, value in headers):
+            if self._is_500 or not all(value.isascii() for _, value in headers):
                 self._is_refused = True
                 await respond(self._send, 500)
                 return

@@ -1,11 +1,11 @@
-"""write_log_record: exactly one record for a turn, whatever refuses on the way."""
+"""Logging: exactly one record for a turn, whatever refuses on the way."""
 
 import json
 
-from activities.write_log_record import TurnLogging
 from chat import records
 from chat.errors import LogUnavailable, MissingSetting
 from chat.journal import read_journal
+from chat.turn_logging import TurnLogging
 from tests.chat.test_log_record import TURN, journal
 from tests.doubles import CollectingLog, ManualClock, MemoryJournals
 
