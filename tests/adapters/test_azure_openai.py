@@ -122,6 +122,14 @@ async def test_only_what_was_set_is_sent(model: OpenAIChatModel, emulator: Model
     assert (full["temperature"], full["top_p"], full["max_tokens"]) == (0.0, 0.9, 5)
 
 
+async def test_half_an_emoji_in_a_prompt_does_not_keep_it_from_being_sent(
+    model: OpenAIChatModel, emulator: ModelEmulator
+):
+    await answer(model, asking("pair \ud83d\ude80, half \ud83d"))
+
+    assert (await last_body(emulator))["messages"][0]["content"] == "pair 🚀, half \ufffd"
+
+
 async def test_a_reasoning_model_gets_its_own_parameters(model: OpenAIChatModel, emulator: ModelEmulator):
     request = asking(
         "#first 0 #speed max\n#say Hi", "o3-mini", temperature=1, top_p=1, max_tokens=900, is_reasoning_model=True
