@@ -1,7 +1,7 @@
 """A backend for the page's tests: the HTTP API and the SignalR hub, with answers written by the test.
 
-A test holds a `FakeTurn` and appends records to its journal, as the real writer would; the page reads them over HTTP and,
-while `signalr` is on, hears them from the hub. `on_the_way` stands between the journal and the hub: it is given each
+A test holds a `FakeTurn` and appends records to its journal, as the real writer would; the page reads them over HTTP
+and, while `signalr` is on, hears them from the hub. `on_the_way` stands between the journal and the hub: it is given each
 message and returns what arrives, so a test can lose, double and reorder. Whatever the journal holds is never lost.
 """
 
