@@ -1,0 +1,106 @@
+"""The emulator as a server: HTTP and WebSocket on one port of the loopback interface.
+
+Nothing is stored: the service keeps no messages either, and a client whose connection breaks negotiates again. What a
+restart loses beside the connections are the user-groups.
+"""
+
+import asyncio
+from pathlib import Path
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from stand_in.signalr import errors
+from stand_in.signalr.admin_api import AdminApi
+from stand_in.signalr.client_connection import Timings
+from stand_in.signalr.client_endpoint import ClientEndpoint, cross_origin
+from stand_in.signalr.emulator import Emulator
+from stand_in.signalr.rest_api import RestApi
+from stand_in.signalr.rest_messages import Outbox
+
+MAXIMUM_BODY_BYTES = 1024 * 1024
+# The service's documented bounds on HTTP/1.1: 16 KB of headers, 12 KB of URI.
+MAXIMUM_HEADER_BYTES = 16 * 1024
+MAXIMUM_LINE_BYTES = 12 * 1024
+# A handler that outlives its connection's goodbye is cancelled then.
+SHUTDOWN_SECONDS = 2.0
+
+
+class SignalRServer:
+    """A running emulator."""
+
+    def __init__(self, emulator: Emulator, runner: web.AppRunner, port: int, heartbeat: "asyncio.Task[None]") -> None:
+        self.emulator = emulator
+        self._runner = runner
+        self._port = port
+        self._heartbeat = heartbeat
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    async def stop(self) -> None:
+        """Say goodbye to the clients (they may reconnect), then close everything."""
+        self._heartbeat.cancel()
+        await asyncio.wait([self._heartbeat])
+        for connection in list(self.emulator.connections.values()):
+            connection.close("Service is shutting down.", allow_reconnect=True)
+        await self._runner.cleanup()
+
+
+async def start_server(*, port: int, state_dir: Path, timings: Timings | None = None) -> SignalRServer:
+    """Serve on 127.0.0.1. `state_dir` stays empty; `timings` lets a test wait less."""
+    return await serve(Emulator(timings=timings), port=port)
+
+
+async def serve(emulator: Emulator, *, port: int) -> SignalRServer:
+    """Serve this emulator on 127.0.0.1."""
+    outbox, clients = Outbox(emulator), ClientEndpoint(emulator)
+    app = web.Application(middlewares=[answer_refusals], client_max_size=MAXIMUM_BODY_BYTES)
+    app.on_response_prepare.append(cross_origin)
+    app.add_routes([*RestApi(emulator, outbox).routes(), *clients.routes(), *AdminApi(emulator).routes()])
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+        max_line_size=MAXIMUM_LINE_BYTES,
+        max_field_size=MAXIMUM_HEADER_BYTES,
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+    except OSError:
+        await runner.cleanup()
+        raise
+    heartbeat = asyncio.create_task(_heartbeat(emulator, clients, outbox))
+    return SignalRServer(emulator, runner, runner.addresses[0][1], heartbeat)
+
+
+@web.middleware
+async def answer_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what was refused into the service's answer."""
+    try:
+        return await handler(request)
+    except web.HTTPRequestEntityTooLarge:
+        refusal: errors.SignalRError = errors.PayloadTooLarge("PayloadTooLarge", "The body is larger than 1 MB.")
+    except web.HTTPException as unknown:
+        refusal = errors.NotFound("NotFound", f"The emulator has no {request.method} {request.path}.")
+        refusal.status, refusal.headers = unknown.status, {}
+    except errors.SignalRError as error:
+        refusal = error
+    if request.path.startswith("/client"):
+        return errors.client_response(refusal)
+    return errors.data_plane_response(refusal)
+
+
+async def _heartbeat(emulator: Emulator, clients: ClientEndpoint, outbox: Outbox) -> None:
+    """See to pings, timeouts and what lapses; as often as the shortest of the times asks for."""
+    timings = emulator.timings
+    interval = min(1.0, timings.ping / 4, timings.client_timeout / 4, timings.handshake / 4, timings.pending / 4)
+    while True:
+        await asyncio.sleep(interval)
+        clients.heartbeat()
+        outbox.release_held()
+        for hub in emulator.hubs:
+            hub.forget_lapsed()
