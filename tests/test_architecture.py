@@ -214,6 +214,12 @@ def test_no_file_names_a_registry_or_a_place_on_somebodys_machine():
     assert not wrong
 
 
+def test_no_link_is_handed_in():
+    """A link leads to a place on the machine where it was made."""
+    modes = subprocess.run(["git", "ls-files", "--stage"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    assert [line for line in modes.splitlines() if line.startswith("120000")] == []
+
+
 def test_no_module_is_longer_than_a_reader_can_hold():
     lines = {name_of(path): path.read_text(encoding="utf-8").count("\n") for path in python_files(*IMPORTS)}
     assert {where: count for where, count in lines.items() if count > 400} == {}

@@ -127,6 +127,8 @@ class Call:
         self._started = asyncio.get_running_loop().time()
         self.record = record
         record.request_id = str(uuid.uuid4())
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        record.peer = f"{peer[0]}:{peer[1]}" if peer else None
         record.client_request_id = request.headers.get("x-ms-client-request-id")
         self.headers = {"x-request-id": record.request_id, "x-content-type-options": "nosniff"}
         if surface is not Surface.PLAIN:

@@ -84,7 +84,7 @@ class Deployment:
     model: str  # the real model's name and version, as chunks carry it
     speed: Speed
     context_tokens: int = 128_000
-    max_output_tokens: int = 16_384
+    max_output_tokens: int = 32_768  # as gpt-4.1; `#length 102400` fits
     is_reasoning: bool = False
 
 

@@ -1,8 +1,6 @@
 """The host put together: settings, host.json, the app's index, engine, timers, HTTP, in the order in which they start.
 
-Whatever is wrong with the app decides what the host becomes, as on Azure: an app that cannot be indexed leaves a
-running host without functions, and an error of the host's own configuration (or a route template) leaves one in state
-Error that answers 503. Both are logged with their reason, and both keep serving `/admin`.
+A host whose app is unusable runs all the same (see `loaded_app`): it serves `/admin` and the log says why.
 """
 
 import logging
@@ -15,25 +13,24 @@ from pathlib import Path
 
 from starlette.routing import Router
 
-from stand_in.durable.options import DurableOptions
 from stand_in.host.admin_api import AdminApi, host_id
 from stand_in.host.binding_values import BindingValues
 from stand_in.host.bindings.durable_client import ClientBinding, DurableClientInput
 from stand_in.host.bindings.signalr import ConnectionInfoInput, SignalROutput
 from stand_in.host.cors import read_cors
 from stand_in.host.durable_functions import DurableFunctions
-from stand_in.host.durable_service import DurableService, read_durable_options
-from stand_in.host.errors import BindingFailed, HostStartFailed, IndexingFailed
+from stand_in.host.durable_service import DurableService
+from stand_in.host.errors import BindingFailed
 from stand_in.host.expressions import resolve_settings
 from stand_in.host.function_calls import FunctionCalls
-from stand_in.host.function_index import FunctionIndex, http_methods, index_app
-from stand_in.host.host_json import HostJson, read_host_json
+from stand_in.host.function_index import FunctionIndex, http_methods
 from stand_in.host.http_listener import SHUTDOWN_GRACE_S, HttpListener, reserve_port
 from stand_in.host.http_server import HttpFunctions, HttpHost
 from stand_in.host.invocation import DEFAULT_THREADS, Invocations
 from stand_in.host.keys import Keys, load_keys
+from stand_in.host.loaded_app import LoadedApp, load_app
 from stand_in.host.request_limits import RequestLimits
-from stand_in.host.route_table import RouteTable, full_route
+from stand_in.host.route_table import full_route
 from stand_in.host.timer_schedule import parse_schedule
 from stand_in.host.timers import Timer, Timers
 
@@ -67,17 +64,6 @@ class FunctionsHost:
         self.worker_socket.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _App:
-    """What became of the app: its configuration and functions, or why the host is in state Error."""
-
-    host_json: HostJson
-    index: FunctionIndex
-    routes: RouteTable | None
-    durable: DurableOptions | None
-    errors: tuple[str, ...] = ()
-
-
 async def start_server(*, port: int, state_dir: Path, app_dir: Path, enable_auth: bool = False) -> FunctionsHost:
     """Load the app and serve it on 127.0.0.1. App settings are the process's environment; the working directory
     becomes the app's folder. Raises OSError when the port is taken."""
@@ -87,7 +73,7 @@ async def start_server(*, port: int, state_dir: Path, app_dir: Path, enable_auth
     settings = os.environ
     _set_defaults(settings, app_dir, listener.port)
     os.chdir(app_dir)
-    app = _load(app_dir, settings)
+    app = load_app(app_dir, settings)
     keys = load_keys(state_dir / "keys.json")
     invocations = Invocations(
         timeout=app.host_json.function_timeout,
@@ -151,30 +137,6 @@ def _set_defaults(settings: MutableMapping[str, str], app_dir: Path, port: int) 
     settings.setdefault("PYTHON_THREADPOOL_THREAD_COUNT", str(DEFAULT_THREADS))
 
 
-def _load(app_dir: Path, settings: MutableMapping[str, str]) -> _App:
-    nothing = FunctionIndex((), is_fastapi_mode=False)
-    try:
-        host_json = read_host_json(app_dir, settings)
-        durable = read_durable_options(host_json)
-    except HostStartFailed as error:
-        return _in_error(HostJson({}), nothing, error)
-    index = nothing
-    try:
-        index = index_app(app_dir, host_json, settings)
-        routes = RouteTable(index, host_json.route_prefix)
-    except IndexingFailed as error:
-        logger.error("Worker failed to index functions: %s", error)
-        return _App(host_json, nothing, RouteTable(nothing, ""), durable)
-    except HostStartFailed as error:
-        return _in_error(host_json, index, error)
-    return _App(host_json, index, routes, durable)
-
-
-def _in_error(host_json: HostJson, index: FunctionIndex, error: HostStartFailed) -> _App:
-    logger.error("The host cannot start: %s", error)
-    return _App(host_json, index, None, None, (str(error),))
-
-
 def _http_functions(
     index: FunctionIndex, invocations: Invocations, values: BindingValues, worker_port: int
 ) -> HttpFunctions:
@@ -196,7 +158,9 @@ def _timers(index: FunctionIndex, settings: MutableMapping[str, str], state_dir:
     return Timers(timers, state_dir / "timers", calls.call_timer)
 
 
-def _admin(app: _App, app_dir: Path, settings: MutableMapping[str, str], keys: Keys, calls: FunctionCalls) -> Router:
+def _admin(
+    app: LoadedApp, app_dir: Path, settings: MutableMapping[str, str], keys: Keys, calls: FunctionCalls
+) -> Router:
     api = AdminApi(
         app_dir=app_dir,
         host_id=host_id(),
@@ -210,7 +174,7 @@ def _admin(app: _App, app_dir: Path, settings: MutableMapping[str, str], keys: K
     return api.router()
 
 
-def _announce(app: _App, port: int) -> None:
+def _announce(app: LoadedApp, port: int) -> None:
     """The list of functions, as `func start` prints it."""
     if not app.index.functions:
         return

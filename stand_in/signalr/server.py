@@ -41,6 +41,8 @@ class SignalRServer:
             app,
             access_log=None,
             handle_signals=False,
+            # A stream or a poll whose client went away ends at once, and its records wait for the next poll.
+            handler_cancellation=True,
             shutdown_timeout=SHUTDOWN_SECONDS,
             max_line_size=MAXIMUM_LINE_BYTES,
             max_field_size=MAXIMUM_HEADER_BYTES,
@@ -100,7 +102,7 @@ async def serve(emulator: Emulator, *, port: int) -> SignalRServer:
 
 @web.middleware
 async def answer_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn what was refused into the service's answer."""
+    """Give what was refused the form of the service's answer."""
     try:
         return await handler(request)
     except web.HTTPRequestEntityTooLarge:

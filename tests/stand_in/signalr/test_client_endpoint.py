@@ -36,7 +36,7 @@ async def test_stateful_reconnect_is_declined_in_the_way_a_server_without_it_doe
 
 
 async def test_a_token_can_name_the_transports_that_it_allows(caller: Caller) -> None:
-    answer = await caller.negotiate(token=caller.client_token("u", **{"asrs.s.htt": 4}))
+    answer = await caller.negotiate(token=caller.client_token("u", "chat", **{"asrs.s.htt": 4}))
     assert [each["transport"] for each in (await answer.json())["availableTransports"]] == ["LongPolling"]
 
 
@@ -116,9 +116,7 @@ async def test_a_connection_is_opened_once(caller: Caller) -> None:
         ('{"version":1}', "Missing required property 'protocol'. Message is not a handshake request."),
     ],
 )
-async def test_a_handshake_that_cannot_be_met_is_refused_and_closed(
-    caller: Caller, handshake: str, error: str
-) -> None:
+async def test_a_handshake_that_cannot_be_met_is_refused_and_closed(caller: Caller, handshake: str, error: str) -> None:
     client = Connected(await caller.open(caller.client_token()), "")
     await client.socket.send_str(handshake + "\x1e")
     assert await client.record() == {"error": error}
@@ -152,9 +150,7 @@ async def test_a_quiet_connection_is_pinged_every_15_seconds(caller: Caller, clo
     assert await client.arguments() == ["next"]
 
 
-async def test_a_client_that_is_silent_for_30_seconds_is_closed_and_may_reconnect(
-    caller: Caller, clock: Clock
-) -> None:
+async def test_a_client_that_is_silent_for_30_seconds_is_closed_and_may_reconnect(caller: Caller, clock: Clock) -> None:
     silent, lively = await caller.connect("silent"), await caller.connect("lively")
     clock.time += 29
     await lively.socket.send_str('{"type":6}\x1e{"type":1,"invocationId":"1","target":"t","arguments":[]}\x1e')
@@ -265,3 +261,35 @@ async def test_a_newer_poll_replaces_the_one_that_waits(caller: Caller) -> None:
     async with caller.http.delete(url, headers=headers) as left:
         assert left.status == 202
     assert await poll() == (204, b"")
+
+
+async def test_messagepack_clients_receive_the_same_messages_in_binary(caller: Caller) -> None:
+    """`{}` and its separator answer the handshake in any protocol; records follow with their length before them."""
+    binary, text = await caller.open(caller.client_token("u")), await caller.connect("u")
+    await binary.send_str('{"protocol":"messagepack","version":1}\x1e')
+    assert await binary.receive_bytes(timeout=10) == b"{}\x1e"
+    await caller.send("/users/u", "a")
+    assert await binary.receive_bytes(timeout=10) == b"\x0e\x96\x01\x80\xc0\xa5token\x91\xa1a\x90"
+    assert await text.arguments() == ["a"]
+    await binary.send_bytes(b"\x03\x92\x07\xc0")  # Close
+    assert (await binary.receive(timeout=10)).type is aiohttp.WSMsgType.CLOSE
+
+
+async def test_a_client_that_reads_nothing_is_cut_off_and_nobody_else_waits_for_it(caller: Caller) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", caller.server.port)
+    request = (
+        f"GET /client/?hub=chat&access_token={caller.client_token('slow')} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    handshake = HANDSHAKE.encode()
+    # A masked text frame whose mask is zero leaves the text as it is.
+    writer.write(request.encode() + bytes([0x81, 0x80 | len(handshake), 0, 0, 0, 0]) + handshake)
+    await reader.readuntil(b"{}\x1e")
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    sent = 0
+    while await caller.admin("GET", "/connections"):
+        assert await caller.send("/users/slow", "x" * 900_000) == 202
+        sent += 1
+        assert sent < 100, "the connection was never cut off"
+    writer.transport.abort()
