@@ -23,7 +23,7 @@ def quicken() -> bool:
         return False
     parse = module.dt_parse
     if not getattr(parse, "is_quick", False):
-        module.dt_parse = quick_parser(parse)
+        module.dt_parse = quick_parser(parse)  # type: ignore[attr-defined]
     return True
 
 
@@ -36,5 +36,5 @@ def quick_parser(parse: Callable[..., datetime]) -> Callable[..., datetime]:
             return parse(text, *arguments, **options)
         return datetime.fromisoformat(text[:-1]).replace(tzinfo=zone)
 
-    quick.is_quick = True
+    quick.is_quick = True  # type: ignore[attr-defined]
     return quick

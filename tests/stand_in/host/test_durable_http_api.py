@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import azure.durable_functions as df
+import azure.functions as func
 import pytest
 
 from stand_in.durable.engine import DurableEngine
@@ -102,6 +103,22 @@ async def test_the_sdk_suspends_resumes_rewinds_restarts_and_purges(served: Serv
     assert (await client.purge_instance_history(failed)).instances_deleted == 0
     purged = await client.purge_instance_history_by(created_time_from=datetime(2020, 1, 1, tzinfo=UTC))
     assert purged.instances_deleted == 1
+
+
+async def test_the_sdk_lists_instances_and_waits_for_one(served: ServedEngine):
+    client = served.client()
+    for number in range(3):
+        await client.start_new("again", f"listed-{number}", 3)
+        await _status(client, f"listed-{number}", "Completed")
+
+    assert [status.instance_id for status in await client.get_status_all()] == ["listed-0", "listed-1", "listed-2"]
+    since = datetime(2020, 1, 1, tzinfo=UTC)
+    completed = [df.OrchestrationRuntimeStatus.Completed]
+    assert len(await client.get_status_by(created_time_from=since, runtime_status=completed)) == 3
+    assert await client.get_status_by(created_time_to=since, runtime_status=completed) == []
+    request = func.HttpRequest("GET", served.webhooks, body=b"")
+    answer = await client.wait_for_completion_or_create_check_status_response(request, "listed-1")
+    assert (answer.status_code, answer.get_body()) == (200, b"3")
 
 
 async def test_the_sdk_signals_and_reads_an_entity(served: ServedEngine):
