@@ -1,7 +1,7 @@
 """A real browser for tests.
 
-Where there is no Chromium the tests that need one are reported as skipped, with this reason; on CI (`CI=true`) they fail
-instead, because there a missing browser is a broken machine and not somebody's laptop.
+Where there is no Chromium the tests that need one are reported as skipped, with this reason; on CI (`CI=true`) they
+fail instead, because there a missing browser is a broken machine and not somebody's laptop.
 """
 
 import os

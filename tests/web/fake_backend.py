@@ -1,8 +1,8 @@
 """A backend for the page's tests: the HTTP API and the SignalR hub, with answers written by the test.
 
-A test holds a `FakeTurn` and appends records to its journal, as the real writer would; the page reads them over HTTP and,
-while `signalr` is on, hears them from the hub. `on_the_way` stands between the journal and the hub: it is given each
-message and returns what arrives, so a test can lose, double and reorder. Whatever the journal holds is never lost.
+A test holds a `FakeTurn` and appends records to its journal, as the real writer would; the page reads them over HTTP
+and, while `signalr` is on, hears them from the hub. `on_the_way` stands between the journal and the hub: it is given
+each message and returns what arrives, so a test can lose, double and reorder. The journal itself loses nothing.
 """
 
 import asyncio
@@ -102,7 +102,6 @@ class FakeBackend:
     refuse_turn: Callable[[int], web.Response | None] = lambda count: None
     break_frames: Callable[[], bool] = lambda: False
     reveal_ms: int = 33
-    redirect_links: bool = False
     url: str = ""
     turns: dict[str, FakeTurn] = field(default_factory=dict)
     order: dict[str, list[str]] = field(default_factory=dict)
@@ -198,8 +197,8 @@ class FakeBackend:
             if turn.status != "running":
                 messages.append({"role": "assistant", "content": turn.text, **about})
         now = datetime.now(UTC).isoformat()
-        about = {"conversationId": conversation_id, "title": None, "createdAt": now, "updatedAt": now}
-        return web.json_response({**about, "messages": messages, "next": None})
+        head: Json = {"conversationId": conversation_id, "title": None, "createdAt": now, "updatedAt": now}
+        return web.json_response({**head, "messages": messages, "next": None})
 
     async def chat_stream(self, request: web.Request) -> web.Response:
         turn = self.store("tutorial", (await request.json())["prompt"])
