@@ -93,7 +93,7 @@ INVALID: list[tuple[dict[str, Any], str | None, str]] = [
     ({"stream_options": {"include_usage": True}}, "stream_options", "only allowed when 'stream'"),
     ({"stream": True, "stream_options": {"usage": True}}, "stream_options", "include_usage"),
     ({"max_tokens": 0}, "max_tokens", "at least 1"),
-    ({"max_tokens": 99_999}, "max_tokens", "at most 16384"),
+    ({"max_tokens": 99_999}, "max_tokens", "at most 32768"),
     ({"max_tokens": 5, "max_completion_tokens": 5}, "max_completion_tokens", "same time"),
     ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "up to 4"),
     ({"reasoning_effort": "low"}, None, "reasoning_effort"),
