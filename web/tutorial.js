@@ -40,7 +40,7 @@ function connect() {
   const connection = new signalR.HubConnectionBuilder()
     .withUrl(`${wanted}/api`)
     .withAutomaticReconnect({ nextRetryDelayInMilliseconds: () => RETRY_MS })
-    .configureLogging(signalR.LogLevel.Warning)
+    .configureLogging(signalR.LogLevel.None)
     .build();
   connection.on("token", (/** @type {string} */ text) => append(text));
   connection.onreconnecting(() => (status.textContent = "reconnecting"));

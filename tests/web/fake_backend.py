@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
@@ -92,6 +92,17 @@ class FakeTurn:
         )
 
 
+class SignalRService(Protocol):
+    """A SignalR service beside the backend, as a page and a server see it."""
+
+    @property
+    def url(self) -> str: ...
+
+    def connection_info(self) -> Json: ...
+
+    async def send(self, target: str, arguments: list[Any]) -> None: ...
+
+
 @dataclass
 class FakeBackend:
     """The server's side of the page; every attribute may be changed while it runs."""
@@ -101,6 +112,7 @@ class FakeBackend:
     on_the_way: Callable[[Message], list[Message]] = lambda message: [message]
     refuse_turn: Callable[[int], web.Response | None] = lambda count: None
     break_frames: Callable[[], bool] = lambda: False
+    service: "SignalRService | None" = None  # a real one, instead of the hub below
     reveal_ms: int = 33
     url: str = ""
     turns: dict[str, FakeTurn] = field(default_factory=dict)
@@ -121,6 +133,9 @@ class FakeBackend:
             await self.deliver(arrived, values)
 
     async def deliver(self, target: str, arguments: list[Any]) -> None:
+        if self.service is not None:
+            await self.service.send(target, arguments)
+            return
         record = json.dumps({"type": 1, "target": target, "arguments": arguments}) + RECORD_END
         for socket in list(self.sockets):
             if not socket.closed:
@@ -211,6 +226,8 @@ class FakeBackend:
         self.negotiations += 1
         if not self.signalr:
             return web.json_response({"error": {"code": "unavailable", "message": "SignalR is away."}}, status=503)
+        if self.service is not None:
+            return web.json_response(self.service.connection_info())
         return web.json_response({"url": f"{self.url}/client/?hub=chat", "accessToken": f"token-{self.negotiations}"})
 
     async def client_negotiate(self, request: web.Request) -> web.Response:
@@ -261,10 +278,10 @@ class FakeBackend:
         return await handler(request)
 
     async def _protect(self, request: web.Request, response: web.StreamResponse) -> None:
-        ws = self.url.replace("http", "ws")
+        hub = self.service.url if self.service is not None else self.url
         response.headers["Content-Security-Policy"] = (
             "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-            f"connect-src 'self' {self.url} {ws}"
+            f"connect-src 'self' {hub} {hub.replace('http', 'ws')}"
         )
 
 
