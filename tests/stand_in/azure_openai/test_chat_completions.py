@@ -4,11 +4,13 @@ import asyncio
 import itertools
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
-from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
+from openai import APIConnectionError, AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 
+from stand_in.azure_openai.server import start_server
 from tests.model_emulator import ModelEmulator
 
 
@@ -201,6 +203,19 @@ async def test_a_client_that_leaves_after_the_end_did_not_leave_early(
 
     seen = await emulator.last_request_when(lambda request: request["ended_at"] is not None)
     assert (seen["disconnected_at"], seen["finish_reason"], seen["tokens_sent"]) == (None, "stop", 1)
+
+
+async def test_a_server_that_stops_breaks_its_streams_off_and_does_not_wait(tmp_path: Path):
+    server = await start_server(port=0, state_dir=tmp_path)
+    async with AsyncOpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="x", max_retries=0) as client:
+        stream = await client.chat.completions.create(stream=True, **asking("#speed 20 #length 4000"))
+        started = time.monotonic()
+        await server.stop()
+        with pytest.raises(APIConnectionError):
+            async for _ in stream:
+                pass
+
+    assert time.monotonic() - started < 3
 
 
 async def test_sixty_four_answers_at_once_all_come_whole(classic: AsyncAzureOpenAI):
