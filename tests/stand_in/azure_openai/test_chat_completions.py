@@ -219,7 +219,7 @@ async def test_a_server_that_stops_breaks_its_streams_off_and_does_not_wait(tmp_
 
 
 async def test_sixty_four_answers_at_once_all_come_whole(classic: AsyncAzureOpenAI):
-    prompt = asking("#length 600 #speed 300 #first 0")
+    prompt = asking("#length 240 #speed 100 #first 0")
     expected = (await classic.chat.completions.create(**prompt)).choices[0].message.content
 
     answers = await asyncio.gather(*(collect(classic, **prompt) for _ in range(64)))
