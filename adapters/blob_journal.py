@@ -144,6 +144,22 @@ class BlobJournal:
             return []
         return list(dict.fromkeys(text.decode("utf-8").split()))
 
+    async def append_usage(self, user: str, day: int, data: bytes, position: int | None) -> int:
+        """Append to what is known of a user's turns on a day; like `append`, but the first append makes the blob."""
+        name = _usage(user, day)
+        try:
+            return await self._blobs.append(name, data, position, self._append_timeout)
+        except JournalMissing:
+            await self._create(name)
+            return await self._blobs.append(name, data, position, self._append_timeout)
+
+    async def read_usage(self, user: str, day: int, start: int) -> bytes:
+        """The bytes from `start` on, none if there is nothing yet."""
+        try:
+            return await self._blobs.read(_usage(user, day), start, self._read_timeout)
+        except JournalMissing:
+            return b""
+
     async def put_marker(self, turn_id: str, content: bytes = b"") -> None:
         """Mark the turn as not logged yet, or replace what its marker says."""
         name = _marker(turn_id)
@@ -225,6 +241,10 @@ def _turn(conversation_key: str, turn_id: str) -> str:
 
 def _order(conversation_key: str) -> str:
     return f"conversations/{_part(conversation_key)}"
+
+
+def _usage(user: str, day: int) -> str:
+    return f"usage/{_part(user)}/{day}"
 
 
 def _marker(turn_id: str) -> str:

@@ -48,6 +48,21 @@ class EventHubsServer:
         assert self._listener is not None
         return int(self._listener.sockets[0].getsockname()[1])
 
+    @property
+    def client_count(self) -> int:
+        """How many connections are open."""
+        return len(self._clients)
+
+    @property
+    def reader_count(self) -> int:
+        """How many consumers hold a partition."""
+        return self._namespace.groups.reader_count
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much waits in front of the sockets."""
+        return sum(client.unsent_bytes for client in self._clients)
+
     async def listen(self, port: int) -> None:
         """Accept clients. Raises OSError when the port is taken."""
         self._listener = await self._loop.create_server(self._new_client, "127.0.0.1", port)

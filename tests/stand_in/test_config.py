@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 import pytest
-from stand_in.azure_openai.access import EMULATOR_KEY
-from stand_in.signalr.access_tokens import connection_string as signalr_connection
 
+from stand_in.azure_openai.access import EMULATOR_KEY
 from stand_in.blob_storage.requests import ACCOUNT
 from stand_in.blob_storage.shared_key import ACCOUNT_KEY
 from stand_in.config import SERVICES, Service, app_settings, connections_in
 from stand_in.event_hubs.connection_string import connection_string as event_hubs_connection
+from stand_in.signalr.access_tokens import connection_string as signalr_connection
 
 BY_KEY = {service.key: service for service in SERVICES}
 
