@@ -12,7 +12,7 @@ from azurefunctions.extensions.http.fastapi import JSONResponse, Request, Respon
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
 
 PIECE_WANTED = asyncio.Event()
-SEEN: dict[str, list[str]] = {"stream": [], "timer": [], "loops": []}
+SEEN: dict[str, list[str]] = {"stream": [], "timer": [], "waiting": []}
 
 
 @app.route(route="echo/{*rest}", auth_level=func.AuthLevel.ANONYMOUS)
@@ -93,6 +93,14 @@ async def breaks(req: Request) -> StreamingResponse:
         yield ""
 
     return StreamingResponse(generate())
+
+
+@app.route(route="until_file", auth_level=func.AuthLevel.ANONYMOUS)
+async def until_file(req: Request) -> Response:
+    SEEN["waiting"].append("waits")
+    while not os.path.exists(req.query_params["path"]):  # noqa: ASYNC110, ASYNC240 - a test makes the file
+        await asyncio.sleep(0.02)
+    return Response("the file is there")
 
 
 @app.route(route="slow", auth_level=func.AuthLevel.ANONYMOUS)

@@ -2,11 +2,26 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
 
 from tests.stand_in.host.conftest import HostProcess, NewHost
+
+ASGI_APP = """
+import azure.functions as func
+
+async def asgi(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": scope["path"].encode() + b" " + scope["query_string"]})
+
+app = func.AsgiFunctionApp(app=asgi, http_auth_level=func.AuthLevel.ANONYMOUS)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +159,21 @@ async def test_heads_are_accepted_and_refused_as_by_the_real_server(
     finally:
         writer.close()
         await writer.wait_closed()
+
+
+async def test_an_asgi_app_is_served_whole(new_host: NewHost, tmp_path: Path) -> None:
+    """It needs the empty route prefix; under the default one its template is an error that stops the host."""
+    app = tmp_path / "asgi"
+    app.mkdir()
+    (app / "function_app.py").write_text(ASGI_APP, "utf-8")
+    prefix = "AzureFunctionsJobHost__extensions__http__routePrefix"
+
+    host = new_host(app, {prefix: ""})
+    async with aiohttp.ClientSession(host.url) as session, session.get("/x/y?q=1") as answer:
+        assert (answer.status, await answer.text()) == (200, "/x/y q=1")
+    host = new_host(app)
+    async with aiohttp.ClientSession(host.url) as session, session.get("/x") as answer:
+        assert answer.status == 503
 
 
 async def test_the_root_of_the_site_is_a_welcome_page_for_every_method(http_client: aiohttp.ClientSession) -> None:

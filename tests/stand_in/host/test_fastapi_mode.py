@@ -116,7 +116,7 @@ async def test_an_error_after_the_first_piece_cuts_the_answer_off(http_client: a
 
 
 async def test_a_function_that_takes_too_long_is_cancelled(http_client: aiohttp.ClientSession) -> None:
-    """host.json of the app says two seconds."""
+    """host.json of the app says three seconds."""
     async with http_client.get("/slow", timeout=aiohttp.ClientTimeout(total=20)) as answer:
         assert (answer.status, await answer.read()) == (500, b"")
 
