@@ -113,8 +113,8 @@ def _encode_marker(name: str) -> str:
 
 def _decode_marker(marker: str) -> str:
     try:
-        return base64.urlsafe_b64decode(marker).decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError):
+        return base64.b64decode(marker, b"-_", validate=True).decode("utf-8")
+    except (binascii.Error, ValueError):
         raise errors.InvalidQueryParameterValue("The marker is not one of this account.") from None
 
 

@@ -71,6 +71,13 @@ async def test_an_empty_journal_reads_as_nothing(journal: BlobJournal) -> None:
     assert await journal.read(CONVERSATION, TURN) == b""
 
 
+async def test_a_large_record_is_appended_whole(journal: BlobJournal) -> None:
+    await journal.create(CONVERSATION, TURN)
+    record = b"0123456789" * 300_000
+    assert await journal.append(CONVERSATION, TURN, record, 0) == 3_000_000
+    assert await journal.read(CONVERSATION, TURN, 2_999_990) == b"0123456789"
+
+
 async def test_an_append_at_a_position_that_is_not_the_end_is_told_so(journal: BlobJournal) -> None:
     await journal.create(CONVERSATION, TURN)
     await journal.append(CONVERSATION, TURN, b"one\n", 0)
