@@ -354,3 +354,12 @@ async def test_a_token_is_renewed_before_it_expires_and_kept_while_it_holds() ->
     now += 200
     with pytest.raises(StorageUnavailable, match="ClientAuthenticationError"):
         await header()
+
+
+async def test_tokens_go_to_addresses_with_tls_only() -> None:
+    credential = as_credential(CountingCredential())
+    journal = BlobJournal.from_account_url("https://account.blob.core.windows.net", credential)
+    assert journal.url == "https://account.blob.core.windows.net/journals"
+    await journal.close()
+    with pytest.raises(ValueError, match="https addresses only"):
+        BlobJournal.from_account_url("http://account.blob.core.windows.net", credential)

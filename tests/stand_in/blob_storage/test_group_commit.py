@@ -97,3 +97,10 @@ async def test_after_closing_nothing_is_taken(tables: Tables) -> None:
     assert await last == "last"
     with pytest.raises(InternalError):
         await tables.commits.write(lambda blobs: insert(blobs, "late"))
+
+
+async def test_a_commit_waits_for_the_disk(tables: Tables) -> None:
+    """No test can cut the power: what makes a commit outlive that is the setting."""
+    connection = tables.writing.connection
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
