@@ -34,7 +34,6 @@ check: install
 	cd web && npm run --silent types
 
 test: check chromium
-	cd web && npm test --silent
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 bench: install

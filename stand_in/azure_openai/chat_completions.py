@@ -86,7 +86,9 @@ class ChatCompletions:
             if call.record.ended_at is None:
                 call.record.disconnected_at = self._clock()
             raise
-        call.record.ended_at = call.record.ended_at or self._clock()
+        finally:
+            if call.record.ended_at is None and call.record.disconnected_at is None:
+                call.record.ended_at = self._clock()
         return response
 
     def check_caller(self, request: web.Request, surface: Surface) -> tuple[str, str]:

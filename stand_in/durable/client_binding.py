@@ -4,6 +4,7 @@ The SDK's client reads its addresses from one JSON text. The links carry the sys
 """
 
 from dataclasses import dataclass
+from urllib.parse import quote_plus
 
 from stand_in.durable.json_text import compact
 
@@ -30,7 +31,7 @@ class ClientLinks:
 
     def management(self, instance_id: str, origin: str | None = None, *, with_rewind: bool = True) -> dict[str, str]:
         """The links of one instance."""
-        base = f"{self.webhooks(origin)}/instances/{instance_id}"
+        base = f"{self.webhooks(origin)}/instances/{_in_address(instance_id)}"
         query = f"taskHub={self.task_hub}&connection={self.connection}&code={self.system_key}"
         links = {
             "id": instance_id,
@@ -46,6 +47,11 @@ class ClientLinks:
         if not with_rewind:
             del links["rewindPostUri"]
         return links
+
+
+def _in_address(instance_id: str) -> str:
+    """An id as .NET encodes it for a form, which is how the extension reads its paths."""
+    return quote_plus(instance_id, safe="-_.!*()").replace("~", "%7E")
 
 
 def client_binding(links: ClientLinks) -> str:

@@ -32,6 +32,7 @@ from stand_in.durable.instance import InstanceRecord, Status
 from stand_in.durable.names import entity_id, is_entity_id, is_known
 from stand_in.durable.options import DurableOptions
 from stand_in.durable.rewinding import rewind
+from stand_in.durable.sdk_timestamps import quicken
 from stand_in.durable.sqlite_task_hub import SqliteTaskHub
 from stand_in.durable.task_hub import EntityFilter, InstanceFilter
 from stand_in.durable.timestamps import Clock, text
@@ -61,6 +62,7 @@ class DurableEngine:
         """Open the database and take up at once what was left."""
         for key in self.options.unknown_keys:
             logger.warning("host.json: extensions.durableTask.%s is not a setting of the Durable extension.", key)
+        quicken()
         backlog = self._hub.open()
         self._dispatcher = Dispatcher(self._hub, self._functions, self.options, self._clock)
         self._dispatcher.resume(backlog)

@@ -138,5 +138,6 @@ def split_worker_text(worker_text: str) -> tuple[str, str]:
 def reported_state(worker_text: str) -> str | None:
     """The JSON that the SDK appends to the message when an orchestrator raises, or None."""
     message, _ = split_worker_text(worker_text)
-    _, found, state = message.partition(FAILURE_MARKER)
+    # The last marker is the SDK's: an earlier one is text of a failure that is reported.
+    _, found, state = message.rpartition(FAILURE_MARKER)
     return state if found else None

@@ -12,7 +12,7 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
-from stand_in.durable.json_text import compact, indented, parse
+from stand_in.durable.json_text import indented, parse
 
 
 class EventType(IntEnum):
@@ -77,7 +77,7 @@ class HistoryEvent:
 
     @property
     def indented(self) -> str:
-        """Its text in a trigger body."""
+        """Its text in a trigger body, which is also its stored form."""
         before, after = self._around_is_played
         return before + ("true" if self.played else "false") + after
 
@@ -94,19 +94,6 @@ class HistoryEvent:
 
     def _own(self, *, leading: bool) -> list[tuple[str, Any]]:
         return [(name, value) for name, value in self.fields.items() if (name in _LEADING) is leading]
-
-    def to_json(self) -> str:
-        """Its stored form: one JSON object, all properties in wire order."""
-        return compact(
-            {
-                **dict(self._own(leading=True)),
-                "EventType": int(self.event_type),
-                **dict(self._own(leading=False)),
-                "EventId": self.event_id,
-                "IsPlayed": self.played,
-                "Timestamp": self.timestamp,
-            }
-        )
 
     @classmethod
     def from_json(cls, text: str) -> "HistoryEvent":

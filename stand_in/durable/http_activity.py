@@ -66,6 +66,14 @@ class HttpActivity:
 
 
 def _reason(error: Exception) -> str:
+    """The first line of what .NET says."""
+    if isinstance(error, aiohttp.InvalidURL):
+        return (
+            "An invalid request URI was provided. Either the request URI must be an absolute URI or BaseAddress must "
+            "be set."
+        )
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"Name or service not known ({error.host}:{error.port})"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"Connection refused ({error.host}:{error.port})"
     return str(error) or type(error).__name__

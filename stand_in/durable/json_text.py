@@ -13,6 +13,8 @@ _COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|/\*.*?\*/|//[^\n]*', re.DOTALL)
 _LINE_SEPARATORS = str.maketrans({"\u0085": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 _QUOTE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
+_CONSTANTS = {None: "null", True: "true", False: "false"}
+
 # .NET writes a double with an exponent from 1E+15 on and below 1E-04.
 _FIXED_EXPONENTS = range(-4, 15)
 
@@ -37,6 +39,10 @@ def quoted(text: str | None) -> str:
 
 def compact(value: Any) -> str:
     """A value without spaces."""
+    if value is None or value is True or value is False:
+        return _CONSTANTS[value]
+    if isinstance(value, str):
+        return _tidy(_QUOTE(value))
     return _tidy(_QUOTE(value)) if _is_plain(value) else _tidy(_compact(value))
 
 

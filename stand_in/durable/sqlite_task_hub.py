@@ -139,11 +139,11 @@ class SqliteTaskHub:
     def append_history(self, instance_id: str, position: int, events: Sequence[HistoryEvent]) -> None:
         """Add events from a position on."""
         for offset, event in enumerate(events):
-            self._change("append_event", instance_id, position + offset, event.to_json())
+            self._change("append_event", instance_id, position + offset, event.indented)
 
     def replace_event(self, instance_id: str, position: int, event: HistoryEvent) -> None:
         """Put another event in the place of one."""
-        self._change("replace_event", instance_id, position, event.to_json())
+        self._change("replace_event", instance_id, position, event.indented)
 
     def delete_history(self, instance_id: str) -> None:
         """Delete all events of an instance."""
@@ -158,7 +158,7 @@ class SqliteTaskHub:
             message.instance_id,
             message.execution_id,
             message.due_at,
-            message.event.to_json(),
+            message.event.indented,
         )
 
     def delete_message(self, sequence: int) -> None:

@@ -21,6 +21,7 @@ from stand_in.host.function import Binding, Function
 from stand_in.host.function_module import DEFAULT_SCRIPT, app_functions
 from stand_in.host.function_signature import read_signature
 from stand_in.host.host_json import HostJson
+from stand_in.host.retry_policy import read_policy
 from stand_in.host.supported_bindings import check_binding
 from stand_in.host.timer_schedule import parse_schedule
 
@@ -162,10 +163,11 @@ def _trigger_errors(function: Function, earlier: list[Function], settings: Mappi
     if trigger.type == "timerTrigger":
         try:
             parse_schedule(resolve_settings(str(trigger.get("schedule", "")), settings))
-        except ExpressionUnresolved as error:
+            read_policy(function.retry)
+        except (ExpressionUnresolved, ValueError) as error:
             return [f"Error indexing method 'Functions.{function.name}'. {error}"]
-        except ValueError as error:
-            return [f"Error indexing method 'Functions.{function.name}'. {error}"]
+    elif function.retry:
+        logger.warning("The retry policy of %s has no effect: only timers have one here", function.name)
     return []
 
 

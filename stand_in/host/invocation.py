@@ -95,7 +95,12 @@ class Outcome:
 
 
 def new_context(
-    function: Function, traceparent: str | None = None, tracestate: str | None = None, *, is_traced: bool = True
+    function: Function,
+    traceparent: str | None = None,
+    tracestate: str | None = None,
+    *,
+    is_traced: bool = True,
+    retry: RetryContext | None = None,
 ) -> Context:
     """The context of a new call; it continues the caller's trace when there is one. Timers have none."""
     trace_parent = _child_of(traceparent) if traceparent else new_traceparent()
@@ -104,7 +109,7 @@ def new_context(
         function_name=function.name,
         function_directory=function.directory,
         trace_context=TraceContext(trace_parent if is_traced else "", tracestate or ""),
-        retry_context=RetryContext(),
+        retry_context=retry or RetryContext(),
     )
 
 

@@ -37,7 +37,9 @@ class LoadedApp:
 def load_app(app_dir: Path, settings: Mapping[str, str]) -> LoadedApp:
     """Read host.json and index the app. Never raises for what is wrong with an app."""
     nothing = FunctionIndex((), is_fastapi_mode=False)
+    _warn_of_settings_without_effect(settings)
     try:
+        _check_runtime(settings)
         host_json = read_host_json(app_dir, settings)
         durable = read_durable_options(host_json)
     except HostStartFailed as error:
@@ -52,6 +54,18 @@ def load_app(app_dir: Path, settings: Mapping[str, str]) -> LoadedApp:
     except HostStartFailed as error:
         return _in_error(host_json, index, error)
     return LoadedApp(host_json, index, routes, durable)
+
+
+def _check_runtime(settings: Mapping[str, str]) -> None:
+    runtime = settings.get("FUNCTIONS_WORKER_RUNTIME", "python")
+    if runtime.lower() != "python":
+        raise HostStartFailed(f"FUNCTIONS_WORKER_RUNTIME is {runtime}; the stand-in runs python apps only")
+
+
+def _warn_of_settings_without_effect(settings: Mapping[str, str]) -> None:
+    count = settings.get("FUNCTIONS_WORKER_PROCESS_COUNT", "1")
+    if count != "1":
+        logger.warning("FUNCTIONS_WORKER_PROCESS_COUNT=%s has no effect: the stand-in is one process", count)
 
 
 def _in_error(host_json: HostJson, index: FunctionIndex, error: HostStartFailed) -> LoadedApp:

@@ -24,11 +24,13 @@ from stand_in.host.errors import BindingFailed
 from stand_in.host.expressions import resolve_settings
 from stand_in.host.function_calls import FunctionCalls
 from stand_in.host.function_index import FunctionIndex, http_methods
+from stand_in.host.host_json import HostJson
 from stand_in.host.http_listener import SHUTDOWN_GRACE_S, HttpListener, reserve_port
 from stand_in.host.http_server import HttpFunctions, HttpHost
 from stand_in.host.invocation import DEFAULT_THREADS, Invocations
 from stand_in.host.keys import Keys, load_keys
 from stand_in.host.loaded_app import LoadedApp, load_app
+from stand_in.host.log_levels import LogLevels
 from stand_in.host.request_limits import RequestLimits
 from stand_in.host.route_table import full_route
 from stand_in.host.timer_schedule import parse_schedule
@@ -74,6 +76,7 @@ async def start_server(*, port: int, state_dir: Path, app_dir: Path, enable_auth
     _set_defaults(settings, app_dir, listener.port)
     os.chdir(app_dir)
     app = load_app(app_dir, settings)
+    _filter_logs(app.host_json)
     keys = load_keys(state_dir / "keys.json")
     invocations = Invocations(
         timeout=app.host_json.function_timeout,
@@ -135,6 +138,15 @@ def _set_defaults(settings: MutableMapping[str, str], app_dir: Path, port: int) 
     settings["WEBSITE_HOSTNAME"] = f"localhost:{port}"
     settings.setdefault("FUNCTIONS_WORKER_RUNTIME", "python")
     settings.setdefault("PYTHON_THREADPOOL_THREAD_COUNT", str(DEFAULT_THREADS))
+
+
+def _filter_logs(host_json: HostJson) -> None:
+    """What host.json's logLevel wants of the process's log handlers. PYTHON_ENABLE_DEBUG_LOGGING opens the root."""
+    if os.environ.get("PYTHON_ENABLE_DEBUG_LOGGING") == "1":
+        logging.getLogger().setLevel(logging.DEBUG)
+    levels = LogLevels(host_json.log_levels)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(levels)
 
 
 def _http_functions(

@@ -21,7 +21,7 @@ from stand_in.host.errors import HostError, InvocationFailed, InvocationTimedOut
 from stand_in.host.expressions import CallData
 from stand_in.host.function import Function
 from stand_in.host.http_call import http_call_data
-from stand_in.host.invocation import Context, Invocations, Outcome, new_context, new_traceparent
+from stand_in.host.invocation import Context, Invocations, Outcome, failure_text, new_context, new_traceparent
 from stand_in.host.request_path import proxied_path, proxied_query
 
 logger = logging.getLogger(__name__)
@@ -107,16 +107,21 @@ class StreamingHttp:
         self._calls[context.invocation_id] = call
         try:
             await self._app(self._proxied(scope, context), receive, answer)
-        except InvocationFailed:
-            pass  # logged where it happened; FastAPI has answered
-        except Exception:
-            if answer.is_started:
-                raise  # the server resets the connection, which is what the client of the real host sees
-            logger.exception("Exception while answering for %s (invocation %s)", function.name, context.invocation_id)
-            await respond(send, 500)
+        except Exception as error:  # noqa: BLE001 - whatever breaks an answer off is told to the client and the log
+            # A failed function was logged where it ran, and FastAPI answered for it before it raised again.
+            if not answer.is_complete:
+                await self._give_up(call, error, send)
         finally:
             self._calls.pop(context.invocation_id, None)
         await self._flush(call)
+
+    async def _give_up(self, call: _Call, error: Exception, send: Send) -> None:
+        """An answer broke off: an empty 500 when nothing was sent, else the connection is cut."""
+        function, invocation_id = call.function.name, call.context.invocation_id
+        logger.error("The answer of %s (invocation %s) broke off: %s", function, invocation_id, failure_text(error))
+        if call.answer.is_started:
+            raise error  # makes the server close the connection, so that the client knows
+        await respond(send, 500)
 
     async def _invoke(self, request: Any) -> Any:
         """FastAPI's endpoint: run the function and return what FastAPI is to send."""
@@ -205,6 +210,7 @@ class _SendAtFirstByte:
         self._is_refused = False
         self._is_500 = False
         self.is_started = False
+        self.is_complete = False
 
     def make_empty_500(self) -> None:
         """Whatever is sent from now on, the client gets an empty 500."""
@@ -223,7 +229,7 @@ class _SendAtFirstByte:
             self.is_started = True
             headers: RawHeaders = [pair for pair in head["headers"] if pair[0].lower() not in _HOP_HEADERS]
             if self._is_500 or not all(value.isascii() for _, value in headers):
-                self._is_refused = True
+                self._is_refused = self.is_complete = True
                 await respond(self._send, 500)
                 return
             has_length = any(name.lower() == b"content-length" for name, _ in headers)
@@ -231,3 +237,4 @@ class _SendAtFirstByte:
                 headers.append((b"content-length", b"0"))
             await self._send({**head, "headers": headers})
         await self._send(message)
+        self.is_complete = not message.get("more_body", False)

@@ -79,7 +79,7 @@ async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
             "classic": ModelConnection(emulator.url, emulator.key, "2024-10-21", read_timeout=READ_TIMEOUT),
             "plain": ModelConnection(base_url=f"{emulator.url}/v1", read_timeout=READ_TIMEOUT),
         }[request.param]
-        yield Service(connection, "fast")
+        yield Service(connection, "zero")
 
 
 async def test_an_answer_has_text_an_end_and_its_price(service: Service):

@@ -87,6 +87,20 @@ def test_the_environment_sets_speeds_and_adds_deployments():
     assert deployments.find("gpt4o-mini-chat") is not None
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("STAND_IN_MODEL_TOKENS_PER_SECOND", "0"),
+        ("STAND_IN_MODEL_FIRST_TOKEN_SECONDS", "soon"),
+        ("STAND_IN_MODEL_ASYNC_FILTER", "perhaps"),
+        ("STAND_IN_MODEL_TOKENS_PER_MINUTE", "-1"),
+    ],
+)
+def test_a_wrong_setting_is_named_at_start(variable: str, value: str):
+    with pytest.raises(ValueError, match=f"{variable}: .*{value}"):
+        (Deployments({variable: value}), RateLimits({variable: value}, lambda: 0.0))
+
+
 def test_the_rate_limit_is_a_bucket_that_refills():
     now = 0.0
     limits = RateLimits({"STAND_IN_MODEL_TOKENS_PER_MINUTE": "1000"}, lambda: now)

@@ -4,11 +4,13 @@ import asyncio
 import itertools
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
-from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
+from openai import APIConnectionError, AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 
+from stand_in.azure_openai.server import start_server
 from tests.model_emulator import ModelEmulator
 
 
@@ -203,8 +205,21 @@ async def test_a_client_that_leaves_after_the_end_did_not_leave_early(
     assert (seen["disconnected_at"], seen["finish_reason"], seen["tokens_sent"]) == (None, "stop", 1)
 
 
+async def test_a_server_that_stops_breaks_its_streams_off_and_does_not_wait(tmp_path: Path):
+    server = await start_server(port=0, state_dir=tmp_path)
+    async with AsyncOpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="x", max_retries=0) as client:
+        stream = await client.chat.completions.create(stream=True, **asking("#speed 20 #length 4000"))
+        started = time.monotonic()
+        await server.stop()
+        with pytest.raises(APIConnectionError):
+            async for _ in stream:
+                pass
+
+    assert time.monotonic() - started < 3
+
+
 async def test_sixty_four_answers_at_once_all_come_whole(classic: AsyncAzureOpenAI):
-    prompt = asking("#length 600 #speed 300 #first 0")
+    prompt = asking("#length 240 #speed 100 #first 0")
     expected = (await classic.chat.completions.create(**prompt)).choices[0].message.content
 
     answers = await asyncio.gather(*(collect(classic, **prompt) for _ in range(64)))

@@ -35,7 +35,9 @@ async def start_engine(tmp_path: Path) -> AsyncIterator[StartEngine]:
     loaded: dict[int, LoadedApp] = {}
 
     async def start(app: df.DFApp, *, database: str = "hub.db", **options: Any) -> DurableEngine:
-        functions = loaded.setdefault(id(app), LoadedApp(app))
+        if id(app) not in loaded:
+            loaded[id(app)] = LoadedApp(app)
+        functions = loaded[id(app)]
         engine = DurableEngine(tmp_path / database, functions, DurableOptions(**options))
         await engine.start()
         engines.append(engine)

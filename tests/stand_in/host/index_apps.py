@@ -12,6 +12,8 @@ from typing import Any
 
 import azure.durable_functions
 import azure.functions  # noqa: F401
+import fastapi.responses  # noqa: F401 - not the extension: importing that one is the switch under test
+import pydantic  # noqa: F401
 
 from stand_in.host.loaded_app import load_app
 

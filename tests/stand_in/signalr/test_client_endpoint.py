@@ -293,3 +293,10 @@ async def test_a_client_that_reads_nothing_is_cut_off_and_nobody_else_waits_for_
         sent += 1
         assert sent < 100, "the connection was never cut off"
     writer.transport.abort()
+
+
+async def test_a_handshake_may_ask_for_an_older_version(caller: Caller) -> None:
+    """The Python client signalrcore asks for version 0."""
+    client = Connected(await caller.open(caller.client_token()), "")
+    await client.socket.send_str('{"protocol":"json","version":0}\x1e')
+    assert await client.record() == {}
