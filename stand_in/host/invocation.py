@@ -102,7 +102,6 @@ def new_context(
     tracestate: str | None = None,
     *,
     is_traced: bool = True,
-    retry: RetryContext | None = None,
 ) -> Context:
     """The context of a new call; it continues the caller's trace when there is one. Timers have none."""
     trace_parent = _child_of(traceparent) if traceparent else new_traceparent()
@@ -111,7 +110,7 @@ def new_context(
         function_name=function.name,
         function_directory=function.directory,
         trace_context=TraceContext(trace_parent if is_traced else "", tracestate or ""),
-        retry_context=retry or RetryContext(),
+        retry_context=RetryContext(),
     )
 
 
