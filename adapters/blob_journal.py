@@ -87,7 +87,12 @@ class BlobJournal:
         append_timeout: float = APPEND_TIMEOUT_S,
         read_timeout: float = READ_TIMEOUT_S,
     ) -> Self:
-        """With tokens, for example DefaultAzureCredential's. The credential stays the caller's to close."""
+        """With tokens, for example DefaultAzureCredential's. The credential stays the caller's to close.
+
+        Raises ValueError for an address without TLS, where anybody on the way could take the token.
+        """
+        if not account_url.startswith("https://"):
+            raise ValueError(f"A token is sent to https addresses only, not to {account_url!r}.")
         client = ContainerClient(
             account_url, container, credential=credential, retry_policy=_retries(), api_version=API_VERSION
         )

@@ -1,6 +1,6 @@
 """The server: accepts clients, and lets nothing be said before what it says is stored.
 
-Everything happens on one event loop. Connections queue what they have to say; in the next turn of the loop the log is
+Everything happens on one event loop. Connections queue what they have to say; in the next round of the loop the log is
 committed once for all of them and their queues are written. If the commit fails nothing of it is written, and those
 connections are cut: their clients do not know whether they were heard, which is the truth.
 """

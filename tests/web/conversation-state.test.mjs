@@ -76,3 +76,10 @@ test("messages without a turn id are paired by their order", () => {
   const state = merge(empty(), [{ role: "user", content: "q" }, { role: "assistant", content: "a" }]);
   assert.deepEqual(state.turns.map((turn) => [turn.prompt, turn.text.text]), [["q", "a"]]);
 });
+
+test("a reading of the newest turns leaves the earlier ones where they are", () => {
+  let state = merge(empty(), said("t1", "one", "a"), said("t2", "two", "b"));
+  state = conversation.addSend(state, { key: "k", prompt: "here", now: NOW });
+  state = merge(state, said("t2", "two", "b"), said("t3", "elsewhere", "c"));
+  assert.deepEqual(state.turns.map((turn) => turn.turnId ?? turn.key), ["t1", "t2", "t3", "k"]);
+});

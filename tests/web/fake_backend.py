@@ -20,6 +20,7 @@ from aiohttp.test_utils import TestServer
 
 WEB = Path(__file__).parents[2] / "web"
 RECORD_END = "\x1e"
+TURNS_IN_A_PAGE = 20
 TARGETS = {"restart": "turnRestarted", "redact": "turnRedacted", "end": "turnEnded"}
 
 Json = dict[str, Any]
@@ -205,7 +206,10 @@ class FakeBackend:
         if conversation_id not in self.order:
             return not_found("This conversation does not exist.")
         messages: list[Json] = []
-        for turn_id in self.order[conversation_id]:
+        order = self.order[conversation_id]
+        last = int(request.query.get("before", len(order)))
+        first = max(0, last - TURNS_IN_A_PAGE)
+        for turn_id in order[first:last]:
             turn = self.turns[turn_id]
             about = {"turnId": turn_id, "status": turn.status}
             messages.append({"role": "user", "content": turn.prompt, **about})
@@ -213,7 +217,7 @@ class FakeBackend:
                 messages.append({"role": "assistant", "content": turn.text, **about})
         now = datetime.now(UTC).isoformat()
         head: Json = {"conversationId": conversation_id, "title": None, "createdAt": now, "updatedAt": now}
-        return web.json_response({**head, "messages": messages, "next": None})
+        return web.json_response({**head, "messages": messages, "next": first or None})
 
     async def chat_stream(self, request: web.Request) -> web.Response:
         turn = self.store("tutorial", (await request.json())["prompt"])

@@ -52,7 +52,8 @@ test("each ending has its sentence and its button", () => {
   const error = { code: "stalled", message: "The model fell silent", retryable: true };
   assert.deepEqual(ended("failed", "abc", { error }), ["This answer broke off. The model fell silent.", "Try again"]);
   assert.deepEqual(ended("failed", "", { error: { ...error, retryable: false } }), ["There is no answer to this. The model fell silent.", "Rephrase"]);
-  assert.deepEqual(ended("failed", "", { error: { ...error, code: "too_long" } }), ["There is no answer to this. The model fell silent.", "Shorten"]);
+  assert.deepEqual(ended("rejected", "", { error }), ["There is no answer to this. The model fell silent.", "Try again"]);
+  assert.deepEqual(ended("failed", "", { error: { ...error, code: "context_length_exceeded" } }), ["There is no answer to this. The model fell silent.", "Shorten"]);
 });
 
 test("each refusal of a message has the button that helps", () => {

@@ -243,7 +243,7 @@ async def test_a_long_answer_streams_without_dropped_frames(backend: FakeBackend
     step = len(text) // 50
     for start in range(0, len(text), step):
         await turn.say(text[start : start + step])
-        await asyncio.sleep(0.06)
+        await asyncio.sleep(0.04)
         if start == step * 5:
             await page.evaluate("window.firstBlock = document.querySelector('.answer .block').firstElementChild")
     await turn.end()
@@ -322,7 +322,7 @@ async def test_the_page_says_that_it_reconnects_after_three_seconds(backend: Fak
 
 async def test_frames_that_cannot_be_read_for_a_while_are_read_later(backend: FakeBackend, open_page: OpenPage) -> None:
     backend.signalr = False
-    failures = 3
+    failures = 2
 
     def broken() -> bool:
         nonlocal failures
@@ -351,6 +351,21 @@ async def test_a_turn_that_the_server_does_not_know_is_an_error_with_a_way_out(
     await turn.end()
     await page.get_by_role("button", name="Load again").click()
     await expect(page.locator(DONE)).to_contain_text("something")
+
+
+async def test_a_long_conversation_is_read_to_its_beginning_once(backend: FakeBackend, open_page: OpenPage) -> None:
+    for index in range(45):
+        await backend.store("long", f"question {index}", status="completed", text=f"answer {index}").end()
+    page = await open_page()
+    await page.goto(f"{backend.url}/?c=long")
+    await expect(page.locator(".bubble")).to_have_text([f"question {index}" for index in range(45)])
+    await expect(page.locator(".answer .markdown").first).to_have_text("answer 0")
+    turn = await asked(backend, page, "question 45")
+    await turn.say("answer 45")
+    await turn.end()
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(page.locator(".bubble")).to_have_text([f"question {index}" for index in range(46)])
+    assert len([line for line in backend.requests if "before=" in line]) == 2
 
 
 # ---- sending

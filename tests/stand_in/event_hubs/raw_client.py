@@ -192,4 +192,5 @@ async def raw_client(port: int, hub: str | None = "logs") -> AsyncIterator[RawCl
         yield client
     finally:
         writer.close()
-        await writer.wait_closed()
+        with contextlib.suppress(ConnectionError):  # the server may have cut it
+            await writer.wait_closed()

@@ -1,6 +1,8 @@
 """What a client may reach, frame by frame: refusals by name, tokens, batches, partitions."""
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -253,6 +255,23 @@ async def test_empty_frames_keep_a_connection_over_the_idle_time(tmp_path: Path)
         closed, _ = await client.read()
         assert isinstance(closed, Close)
         assert "inactive for more than the allowed 400 milliseconds" in str(closed.error)
+
+
+async def test_when_the_log_fails_nothing_is_acknowledged_and_the_next_try_works(
+    emulator: EventHubsServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with raw_client(emulator.port) as client:
+        handle, _ = await client.attach("logs/Partitions/0")
+        with contextlib.closing(sqlite3.connect(tmp_path / "events.sqlite3", isolation_level=None)) as intruder:
+            intruder.execute("BEGIN IMMEDIATE")
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+                await client.send(handle, event(b"lost"))
+    async with raw_client(emulator.port) as client:
+        handle, _ = await client.attach("logs/Partitions/0")
+        assert await client.send(handle, event(b"stored")) == ACCEPTED
+        assert await partition_count(client, "0") == 1
+
+    assert "The log failed: nothing is acknowledged" in caplog.text
 
 
 async def test_a_client_is_told_when_the_server_stops(tmp_path: Path) -> None:
