@@ -158,8 +158,6 @@ def test_a_policy_with_a_wrong_time_is_refused() -> None:
         read_policy({"strategy": "fixed_delay", "max_retry_count": "2", "delay_interval": "soon"})
 
 
-# The SDK says so once a process, whenever an activity's input is read as the worker reads it.
-@pytest.mark.filterwarnings("ignore:azure.functions df_loads was called without expected_type:DeprecationWarning")
 @pytest.mark.parametrize(
     ("kind", "given", "seen"),
     [
