@@ -20,7 +20,7 @@ async def announce_end(fold: Fold, around: Surroundings) -> dict[str, Any]:
     assert begin is not None
     assert end is not None
     async with Delivery(around.browser, begin.user, begin.turn_id, begin.conversation_id) as delivery:
-        delivery.ended(fold.generation, end)
+        delivery.ended(end)
         # Read now: a turn may have been accepted while this one ran.
         turn_ids = await around.store.read_order(conversation_key_of(begin.turn_id))
         order = TurnOrder(around.store, turn_ids, begin.turn_id)

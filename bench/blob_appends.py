@@ -5,7 +5,7 @@
 Three clients, each in this process with the server in another: `raw` does nothing but sign, send and read (it shows
 the server), `journal` is the app's adapter, `sdk` is azure-storage-blob. The last column is this process's CPU for one
 append, which is what the app pays. A record has 150 bytes, a frame's size. Azurite is left out, and said to be, where
-it is not installed (`make install-peers`).
+it is not installed (`make install`).
 """
 
 import argparse
@@ -179,7 +179,7 @@ def main() -> None:
         asyncio.run(bench("emulator", emulator, arguments.streams, arguments.seconds))
         azurite = find_azurite()
         if azurite is None:
-            print("azurite   is not installed (make install-peers)")
+            print("azurite   is not installed (make install)")
             return
         peer = stack.enter_context(run_azurite(azurite, folder / "azurite"))
         asyncio.run(bench("azurite", peer, arguments.streams, arguments.seconds))

@@ -74,9 +74,9 @@ class Delivery:
         place = {"generation": generation, "attempt": attempt, "offset": offset, "length": length}
         self._put("turnRedacted", [self._ids | place])
 
-    def ended(self, generation: int, end: End) -> None:
+    def ended(self, end: End) -> None:
         outcome = {
-            "generation": generation,
+            "generation": end.generation,
             "status": end.status,
             "finishReason": end.finish_reason,
             "length": end.length,

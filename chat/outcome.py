@@ -72,6 +72,7 @@ def _end(fold: Fold, status: TurnStatus, by: str, now: int, answer: Answer, erro
     return End(
         by=by,
         status=status.value,
+        generation=fold.generation,
         finish_reason=answer.finish_reason,
         length=fold.length,
         sha256=fold.sha256,

@@ -139,6 +139,7 @@ class End:
     kind: ClassVar[str] = "end"
     by: str
     status: str
+    generation: int
     finish_reason: str | None
     length: int
     sha256: str

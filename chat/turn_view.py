@@ -47,6 +47,7 @@ def wire_frame(record: Record) -> dict[str, Any] | None:
         case End():
             return {
                 "kind": "end",
+                "generation": record.generation,
                 "status": record.status,
                 "finishReason": record.finish_reason,
                 "length": record.length,

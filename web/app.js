@@ -321,7 +321,7 @@ openConnection({
 });
 setInterval(draw, CLOCK_MS);
 setInterval(() => {
-  if (!connection.live && document.visibilityState === "visible" && !isUntouched()) void lookAround();
+  if (!connection.live && document.visibilityState === "visible") void lookAround();
 }, LOOK_AROUND_MS);
 openAddress();
 if (matchMedia("(pointer: fine)").matches) composer.focus(); // on a phone the keyboard would cover the page

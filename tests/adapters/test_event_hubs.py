@@ -151,6 +151,7 @@ async def test_trouble_of_one_record_does_not_fail_those_beside_it(tmp_path: Pat
             return_exceptions=True,
         )
         await log.close()
+        await until(lambda: server.client_count == 0)
 
     assert [type(result) for result in results].count(LogUnavailable) == 1
     assert results.count(None) == 19

@@ -136,7 +136,7 @@ def _end() -> End:
         "streamingDurationMs": None,
         "latencyMs": 0,
     }
-    return End("w", "completed", "stop", 0, "", None, None, timings, None, None, 0, 3)
+    return End("w", "completed", 1, "stop", 0, "", None, None, timings, None, None, 0, 3)
 
 
 def test_ids_carry_their_owner() -> None:

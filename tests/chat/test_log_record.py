@@ -30,6 +30,7 @@ def journal(text: str = "Because.", *after: records.Record) -> bytes:
         End(
             "w",
             "completed",
+            1,
             "stop",
             len(text),
             "x",

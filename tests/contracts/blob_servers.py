@@ -1,6 +1,6 @@
 """Blob storage servers as processes of their own: the emulator, and Azurite where it is installed.
 
-`make install-peers` installs Azurite into tests/contracts/node_modules; one on the PATH is taken too.
+`make install` installs Azurite into tests/contracts/node_modules; one on the PATH is taken too.
 """
 
 import json

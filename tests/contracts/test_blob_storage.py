@@ -31,7 +31,7 @@ def peer(request: pytest.FixtureRequest) -> str:
     """Whose behaviour is tested."""
     name: str = request.param
     if name == "azurite" and AZURITE is None:
-        pytest.skip("Azurite is not installed: make install-peers")
+        pytest.skip("Azurite is not installed: make install")
     return name
 
 

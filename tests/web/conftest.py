@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, ConsoleMessage, Page
+from playwright.async_api import Browser, ConsoleMessage, Page, expect
 
 from tests.browser import open_browser
 from tests.web.fake_backend import WEB, FakeBackend, run_backend
+
+expect.set_options(timeout=10_000)  # a machine that does other things too may take its time
 
 OpenPage = Callable[..., Awaitable[Page]]
 

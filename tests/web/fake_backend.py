@@ -113,6 +113,7 @@ class FakeBackend:
     on_the_way: Callable[[Message], list[Message]] = lambda message: [message]
     refuse_turn: Callable[[int], web.Response | None] = lambda count: None
     break_frames: Callable[[], bool] = lambda: False
+    refuse_conversation: Callable[[], web.Response | None] = lambda: None
     service: "SignalRService | None" = None  # a real one, instead of the hub below
     reveal_ms: int = 33
     url: str = ""
@@ -203,6 +204,9 @@ class FakeBackend:
 
     async def conversation(self, request: web.Request) -> web.Response:
         conversation_id = request.match_info["conversation_id"]
+        refusal = self.refuse_conversation()
+        if refusal is not None:
+            return refusal
         if conversation_id not in self.order:
             return not_found("This conversation does not exist.")
         messages: list[Json] = []

@@ -217,8 +217,31 @@ async def test_text_appears_as_it_comes_when_motion_is_not_wanted(
     assert await page.evaluate("window.lengths[0]") >= 400
 
 
+WATCH_DRAWING = """() => {
+  const markdown = document.querySelector(".answer .markdown");
+  window.gaps = [];
+  window.redrawn = 0; // blocks drawn although three newer ones had begun
+  new MutationObserver((changes) => {
+    const blocks = [...markdown.children];
+    for (const { target } of changes) {
+      const block = target.nodeType === 1 ? target.closest(".block") : target.parentElement.closest(".block");
+      if (block && blocks.indexOf(block) < window.begun - 3) window.redrawn += 1;
+    }
+    window.begun = blocks.length;
+  }).observe(markdown, {subtree: true, childList: true, characterData: true});
+  let last = performance.now();
+  const frame = (now) => {
+    window.gaps.push(now - last);
+    last = now;
+    requestAnimationFrame(frame);
+  };
+  window.begun = 0;
+  requestAnimationFrame(frame);
+}"""
+
+
 async def test_a_long_answer_streams_without_dropped_frames(backend: FakeBackend, open_page: OpenPage) -> None:
-    """100 KiB of mixed markdown: what is finished is not rendered again, so a step stays short to the end."""
+    """100 KiB of mixed markdown: what is finished is not drawn again, so a step stays short to the end."""
     prose = "## Part\n\nSome *prose* with `code` and [a link](https://example.org).\n\n"
     section = prose + "```js\nlet x = 1;\n```\n\n- one\n- two\n\n"
     text = section * (100 * 1024 // len(section))
@@ -226,31 +249,18 @@ async def test_a_long_answer_streams_without_dropped_frames(backend: FakeBackend
     await page.goto(backend.url)
     await connected(backend)
     turn = await asked(backend, page)
-    await page.evaluate(
-        """() => {
-          window.gaps = [];
-          let last = performance.now();
-          const frame = (now) => {
-            window.gaps.push(now - last);
-            last = now;
-            if (window.watching) requestAnimationFrame(frame);
-          };
-          window.watching = true;
-          requestAnimationFrame(frame);
-          window.firstBlock = null;
-        }"""
-    )
+    await page.evaluate(WATCH_DRAWING)
     step = len(text) // 50
     for start in range(0, len(text), step):
         await turn.say(text[start : start + step])
         await asyncio.sleep(0.04)
-        if start == step * 5:
-            await page.evaluate("window.firstBlock = document.querySelector('.answer .block').firstElementChild")
     await turn.end()
     await expect(page.locator(DONE)).to_be_visible()
-    gaps = sorted(await page.evaluate("(window.watching = false, window.gaps)"))
-    assert await page.evaluate("document.querySelector('.answer .block').firstElementChild === window.firstBlock")
-    assert gaps[int(len(gaps) * 0.9)] < 100, f"p90 {gaps[int(len(gaps) * 0.9)]:.0f} ms of {len(gaps)}"
+    assert await page.locator(".answer .block").count() == 4 * text.count("## Part")
+    assert await page.evaluate("window.redrawn") == 0
+    # The median, because other work on this machine takes frames too.
+    gaps = sorted(await page.evaluate("window.gaps"))
+    assert gaps[len(gaps) // 2] < 50
 
 
 # ---- connections and reloads
@@ -318,6 +328,34 @@ async def test_the_page_says_that_it_reconnects_after_three_seconds(backend: Fak
     backend.signalr = True
     await page.evaluate("dispatchEvent(new Event('online'))")
     await expect(page.locator(".connection-status")).to_have_text("")
+
+
+async def test_a_server_that_is_away_is_called_disconnected(backend: FakeBackend, open_page: OpenPage) -> None:
+    page = await open_page()
+    await page.goto(backend.url)
+    await connected(backend)
+    turn = await asked(backend, page)
+    await turn.say("Half of it")
+    await expect(page.locator(".answer")).to_contain_text("Half of it")
+    await page.route("**/api/**", lambda route: route.abort())
+    await backend.drop_connections()
+    await turn.say(", and the rest.")
+    await turn.end()
+    await expect(page.locator(".connection-status")).to_contain_text("Disconnected")
+    await page.unroute_all()
+    await expect(page.locator(DONE)).to_contain_text("Half of it, and the rest.")
+    await page.evaluate("dispatchEvent(new Event('online'))")
+    await expect(page.locator(".connection-status")).to_have_text("")
+
+
+async def test_a_conversation_that_may_not_be_read_offers_to_sign_in(backend: FakeBackend, open_page: OpenPage) -> None:
+    backend.refuse_conversation = lambda: refusal(401, "Please sign in to see your conversations.")
+    page = await open_page()
+    await page.goto(f"{backend.url}/?c=mine")
+    await expect(page.get_by_role("alert")).to_contain_text("Please sign in to see your conversations.")
+    backend.refuse_conversation = lambda: None
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.locator(".invitation")).to_be_visible()
 
 
 async def test_frames_that_cannot_be_read_for_a_while_are_read_later(backend: FakeBackend, open_page: OpenPage) -> None:

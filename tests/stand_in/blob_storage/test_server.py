@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,63 +15,74 @@ from azure.storage.blob.aio import ContainerClient
 from stand_in.blob_storage.server import start_server
 from tests.contracts.blob_servers import BlobServer, connection_string, run_emulator
 
-BLOBS, BEFORE_THE_KILL = 16, 400
+BLOBS = 16
 
 
-class Writer:
-    """Appends numbered lines to one blob and remembers which of them were acknowledged."""
+class Writers:
+    """SDK clients that append numbered lines to a blob each, and remember which of them were acknowledged.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.acknowledged = b""
-        self.in_flight = b""
+    The process is killed in the very step in which the last acknowledgement arrives: the fresher it is, the likelier it
+    would be one that was given too early.
+    """
 
-    async def run(self, container: ContainerClient, count: "asyncio.Queue[None]") -> None:
-        blob = container.get_blob_client(self.name)
-        await blob.create_append_blob()
-        n = 0
-        while True:
-            self.in_flight = f"{self.name} line {n}\n".encode() * 3
-            await blob.append_block(self.in_flight, appendpos_condition=len(self.acknowledged))
-            self.acknowledged += self.in_flight
-            self.in_flight = b""
-            count.put_nowait(None)
-            n += 1
+    def __init__(self, server: BlobServer, prefix: str, appends_before_the_kill: int) -> None:
+        self._server = server
+        self._left = appends_before_the_kill
+        self.acknowledged = {f"{prefix}/{n}": b"" for n in range(BLOBS)}
+        self.in_flight = dict.fromkeys(self.acknowledged, b"")
 
+    async def run(self) -> None:
+        async with AsyncBlobServiceClient.from_connection_string(
+            self._server.connection_string, retry_total=0
+        ) as service:
+            container = service.get_container_client("journals")
+            async with container:
+                await asyncio.gather(*(self._append_until_killed(container, name) for name in self.acknowledged))
 
-async def write_until_killed(server: BlobServer, writers: list[Writer]) -> None:
-    """SDK clients append as fast as they can; the process is killed in the middle."""
-    count: asyncio.Queue[None] = asyncio.Queue()
-    async with AsyncBlobServiceClient.from_connection_string(server.connection_string, retry_total=0) as service:
-        container = await service.create_container("journals")
-        async with container:
-            tasks = [asyncio.create_task(writer.run(container, count)) for writer in writers]
-            for _ in range(BEFORE_THE_KILL):
-                await asyncio.wait_for(count.get(), 30)
-            server.kill()
-            for task in tasks:
-                with suppress(AzureError):
-                    await task
+    async def _append_until_killed(self, container: ContainerClient, name: str) -> None:
+        blob = container.get_blob_client(name)
+        with suppress(AzureError):
+            await blob.create_append_blob()
+            for n in count():
+                line = f"{name} line {n}\n".encode() * 3
+                self.in_flight[name] = line
+                await blob.append_block(line, appendpos_condition=len(self.acknowledged[name]))
+                self.acknowledged[name] += line
+                self.in_flight[name] = b""
+                self._left -= 1
+                if self._left == 0:
+                    self._server.kill()
 
 
 @pytest.mark.chaos
 async def test_what_was_acknowledged_outlives_kill_9_under_load(tmp_path: Path) -> None:
-    writers = [Writer(f"turns/{n}") for n in range(BLOBS)]
-    with run_emulator(tmp_path) as server:
-        await write_until_killed(server, writers)
+    rounds: list[Writers] = []
+    for prefix, appends in (("a", 100), ("b", 173), ("c", 251)):
+        with run_emulator(tmp_path) as server:
+            if not rounds:
+                await create_container(server)
+            writers = Writers(server, prefix, appends)
+            await writers.run()
+            rounds.append(writers)
+            assert server.process.returncode == -signal.SIGKILL
 
     with (
         run_emulator(tmp_path) as server,
         BlobServiceClient.from_connection_string(server.connection_string) as service,
         service.get_container_client("journals") as container,
     ):
-        for writer in writers:
-            stored = container.download_blob(writer.name).readall()
-            # What was on its way may be there or not, whole or not at all.
-            assert stored in (writer.acknowledged, writer.acknowledged + writer.in_flight)
-            appended = container.get_blob_client(writer.name).append_block(b"on", appendpos_condition=len(stored))
-            assert appended["blob_append_offset"] == str(len(stored))
-    assert sum(len(writer.acknowledged) for writer in writers) > 0
+        for writers in rounds:
+            for name, acknowledged in writers.acknowledged.items():
+                stored = container.download_blob(name).readall()
+                # What was on its way may be there or not, whole or not at all.
+                assert stored in (acknowledged, acknowledged + writers.in_flight[name])
+                appended = container.get_blob_client(name).append_block(b"on", appendpos_condition=len(stored))
+                assert appended["blob_append_offset"] == str(len(stored))
+
+
+async def create_container(server: BlobServer) -> None:
+    async with ContainerClient.from_connection_string(server.connection_string, "journals") as container:
+        await container.create_container()
 
 
 def test_a_stopped_emulator_starts_again_where_it_was(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ async def test_an_event_comes_back_whole(tmp_path: Path) -> None:
     event.correlation_id = "c"
     event.content_type = "application/json"
     event.properties = {"kind": "turn", "number": 7, "big": 2**30, "share": 0.5, "yes": True}
-    event.raw_amqp_message.annotations = {"x-opt-sequence-number": 999, "own": "kept"}
+    event.raw_amqp_message.annotations = {"x-opt-sequence-number": 999, "x-opt-forged": 1, "own": "kept"}
     async with running_emulator(tmp_path, now_ms=lambda: 1_700_000_000_123) as server:
         async with producer(server.port) as client:
             await client.send_event(event, partition_key="conversation")
@@ -69,7 +69,9 @@ async def test_an_event_comes_back_whole(tmp_path: Path) -> None:
     assert partition == str(partition_of("conversation", 4))
     assert (received.sequence_number, received.offset) == (0, "0")
     assert received.enqueued_time == datetime.fromtimestamp(1_700_000_000.123, UTC)
-    assert (received.raw_amqp_message.annotations or {})[b"own"] == b"kept"
+    annotations = received.raw_amqp_message.annotations or {}
+    assert annotations[b"own"] == b"kept"
+    assert b"x-opt-forged" not in annotations
 
 
 async def test_a_batch_goes_to_one_partition_in_order(tmp_path: Path) -> None:
