@@ -10,6 +10,9 @@ from pathlib import Path
 from stand_in.host.server import start_server
 from stand_in.service import run_service
 
+# Functions compute in threads beside the event loop, which would wait 5 ms (Python's default) for each of them.
+SWITCH_INTERVAL_S = 0.001
+
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--app", dest="app_dir", type=Path, required=True, help="the folder of function_app.py")
@@ -27,6 +30,7 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 if __name__ == "__main__":
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     run_service("host", start_server, add_arguments=_add_arguments, loop_factory=_new_loop)
     logging.shutdown()
     sys.stdout.flush()

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from stand_in.host import conversion
 from stand_in.host.binding_values import BindingValues
 from stand_in.host.errors import BindingFailed, HostError
 from stand_in.host.expressions import CallData
 from stand_in.host.function import Function
-from stand_in.host.invocation import Invocations, RetryContext, new_context
+from stand_in.host.invocation import Context, Invocations, RetryContext, new_context
 from stand_in.host.retry_policy import read_policy
 from stand_in.host.timers import trigger_text
 
@@ -29,9 +30,11 @@ class FunctionCalls:
     async def call_timer(self, function: Function, trigger: str) -> None:
         """One run of a timer function, tried again as its retry policy says."""
         policy, retry = read_policy(function.retry), 0
+        first = new_context(function, is_traced=False)  # retries keep its invocation id
         while True:
+            context = replace(first, retry_context=RetryContext(retry, policy.count if policy else 0))
             try:
-                return await self._call(function, trigger, "json", RetryContext(retry, policy.count if policy else 0))
+                return await self._call(function, trigger, "json", context)
             except HostError:
                 retry += 1
                 wait = policy.wait_before(retry) if policy is not None else None
@@ -47,14 +50,14 @@ class FunctionCalls:
         elif function.trigger.type == "httpTrigger":
             raise BindingFailed("an HTTP function is started by its URL, not by hand")
         else:
-            await self._call(function, given, "string")
+            await self._call(function, given, "string", new_context(function, is_traced=False))
 
-    async def _call(self, function: Function, text: str, kind: str, retry: RetryContext | None = None) -> None:
+    async def _call(self, function: Function, text: str, kind: str, context: Context) -> None:
         call = CallData(function.name, body=lambda: text)
         arguments = await self._values.read_inputs(function, call)
         trigger = function.trigger
         arguments[trigger.name] = conversion.decode(
             function.signature.inputs[trigger.name], conversion.datum(text, kind)
         )
-        outcome = await self._invocations.run(function, arguments, new_context(function, is_traced=False, retry=retry))
+        outcome = await self._invocations.run(function, arguments, context)
         await self._values.write_outputs(function, outcome.outputs, call)

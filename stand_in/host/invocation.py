@@ -13,7 +13,7 @@ import concurrent.futures
 import contextvars
 import logging
 import os
-import secrets
+import random
 import threading
 import traceback
 import uuid
@@ -38,6 +38,8 @@ current_invocation: contextvars.ContextVar["Context | None"] = contextvars.Conte
     "current_invocation", default=None
 )
 _thread_local = threading.local()
+# Ids are no secrets, and the system's random source costs a system call (and the interpreter lock) a time.
+_chance = random.Random()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +102,15 @@ def new_context(
     tracestate: str | None = None,
     *,
     is_traced: bool = True,
-    retry: RetryContext | None = None,
 ) -> Context:
     """The context of a new call; it continues the caller's trace when there is one. Timers have none."""
     trace_parent = _child_of(traceparent) if traceparent else new_traceparent()
     return Context(
-        invocation_id=str(uuid.uuid4()),
+        invocation_id=str(uuid.UUID(int=_chance.getrandbits(128), version=4)),
         function_name=function.name,
         function_directory=function.directory,
         trace_context=TraceContext(trace_parent if is_traced else "", tracestate or ""),
-        retry_context=retry or RetryContext(),
+        retry_context=RetryContext(),
     )
 
 
@@ -118,11 +119,11 @@ def _child_of(traceparent: str) -> str:
     parts = traceparent.split("-")
     if len(parts) != 4 or len(parts[1]) != 32:
         return new_traceparent()
-    return f"{parts[0]}-{parts[1]}-{secrets.token_hex(8)}-{parts[3]}"
+    return f"{parts[0]}-{parts[1]}-{_chance.getrandbits(64):016x}-{parts[3]}"
 
 
 def new_traceparent() -> str:
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+    return f"00-{_chance.getrandbits(128):032x}-{_chance.getrandbits(64):016x}-00"
 
 
 class Invocations:

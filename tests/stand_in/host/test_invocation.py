@@ -113,10 +113,12 @@ async def test_the_function_s_own_time_out_is_no_function_time_out(invocations: 
 
 async def test_a_timer_is_tried_again_as_its_policy_says(invocations: Invocations) -> None:
     retries: list[int] = []
+    ids: set[str] = set()
     waits: list[float] = []
 
     def call(t: str, context: Context) -> None:
         retries.append(context.retry_context.retry_count)
+        ids.add(context.invocation_id)
         if len(retries) < 4:
             raise ValueError("not yet")
 
@@ -135,6 +137,7 @@ async def test_a_timer_is_tried_again_as_its_policy_says(invocations: Invocation
 
     assert retries == [0, 1, 2, 3]
     assert waits == [2.0, 4.0, 5.0]
+    assert len(ids) == 1
 
 
 async def test_a_timer_gives_up_after_its_last_retry(invocations: Invocations) -> None:
@@ -155,8 +158,6 @@ def test_a_policy_with_a_wrong_time_is_refused() -> None:
         read_policy({"strategy": "fixed_delay", "max_retry_count": "2", "delay_interval": "soon"})
 
 
-# The SDK says so once a process, whenever an activity's input is read as the worker reads it.
-@pytest.mark.filterwarnings("ignore:azure.functions df_loads was called without expected_type:DeprecationWarning")
 @pytest.mark.parametrize(
     ("kind", "given", "seen"),
     [
