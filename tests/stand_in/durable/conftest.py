@@ -1,14 +1,12 @@
 """Fixtures: an engine on a fresh database, running a given app."""
 
 import asyncio
-import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import azure.durable_functions as df
 import pytest
-from azure.functions._durable_functions import df_loads
 
 from stand_in.durable.engine import DurableEngine
 from stand_in.durable.instance import InstanceRecord, Status
@@ -18,14 +16,6 @@ from tests.stand_in.durable.loaded_app import LoadedApp
 DEADLINE_SECONDS = 20.0
 
 StartEngine = Callable[..., Awaitable[DurableEngine]]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _notice_of_the_sdk_is_given() -> None:
-    """The SDK tells once per process, from inside whichever function comes first, that typing may be strict."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        df_loads("null")
 
 
 @pytest.fixture
