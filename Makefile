@@ -31,7 +31,7 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/python -m pytest -q tests/test_architecture.py
-	@if [ -x web/node_modules/.bin/tsc ]; then cd web && node_modules/.bin/tsc --noEmit -p .; fi
+	cd web && npm run --silent types
 
 test: check chromium
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
@@ -65,12 +65,10 @@ $(DEV_STAMP): requirements-dev.txt requirements.txt stand_in/requirements.txt | 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $(RUN_STAMP) $@
 
-$(WEB_STAMP): $(wildcard web/package.json web/package-lock.json)
-	@if [ -f web/package.json ]; then \
-	  node -e 'if (+process.versions.node.split(".")[0] < 20) { console.error("Node 20 or newer is needed, this is " + process.version); process.exit(1) }' && \
-	  cd web && npm ci --no-audit --no-fund --loglevel=error; \
-	fi
-	@mkdir -p $(@D) && touch $@
+$(WEB_STAMP): web/package.json web/package-lock.json web/copy-vendor.mjs
+	@node -e 'if (+process.versions.node.split(".")[0] < 20) { console.error("Node 20 or newer is needed, this is " + process.version); process.exit(1) }'
+	cd web && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 $(CONTRACTS_STAMP): $(wildcard tests/contracts/package.json tests/contracts/package-lock.json)
 	@if [ -f tests/contracts/package.json ]; then cd tests/contracts && npm ci --no-audit --no-fund --loglevel=error; fi

@@ -18,8 +18,9 @@ from http_triggers import conversations, health, negotiate, pages, turns, tutori
 from orchestrators.chat_turn import chat_turn
 from timer_triggers.sweep_turns import sweep_turns
 
-# Every request of the Azure SDKs is logged at INFO otherwise, which costs a fifth of a stream's CPU.
-logging.getLogger("azure").setLevel(logging.WARNING)
+# Every request of the SDKs is logged at INFO otherwise, which costs a fifth of a stream's CPU.
+for sdk in ("azure", "httpx2"):
+    logging.getLogger(sdk).setLevel(logging.WARNING)
 clients.report_missing_settings()
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)

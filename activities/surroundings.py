@@ -54,11 +54,11 @@ class Surroundings:
 async def surroundings(client: DurableOrchestrationClient) -> Surroundings:
     """The app's own."""
     return Surroundings(
-        store=await clients.journal(),
+        store=clients.journal(),
         model=clients.chat_model,
         browser=clients.browser(),
         instances=DurableInstances(client),
-        quota=await clients.quota(),
+        quota=clients.quota(),
         clock=clients.clock,
         new_id=clients.new_id,
         system_prompt=clients.settings().system_prompt,

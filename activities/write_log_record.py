@@ -1,93 +1,11 @@
-"""write_log_record: send the turn's record to Event Hubs, then append `logged`.
-
-In this order: a crash in between sends the record again, equal to the byte and under the same id; the other way round
-it would be lost.
-"""
-
-import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Protocol
+"""write_log_record: one record to Event Hubs for one ended turn."""
 
 from adapters import clients
-from chat import records
-from chat.conversation import Prompt
-from chat.conversation_order import finished_turn
-from chat.errors import JournalMissing, LogUnavailable, MissingSetting
-from chat.journal import Fold, JournalStore, folded_to_end, read_journal
-from chat.journal_writer import Clock
-from chat.log_record import encoded, log_record, message_id, partition_key
-from chat.records import Logged
-from chat.turn import conversation_key_of
-
-logger = logging.getLogger(__name__)
-
-
-class EventLog(Protocol):
-    """Where records go. Raises LogUnavailable when a record was not accepted."""
-
-    @property
-    def max_bytes(self) -> int: ...
-
-    async def send(self, body: bytes, *, message_id: str, partition_key: str) -> None: ...
-
-
-class MarkedJournals(JournalStore, Protocol):
-    """Journals, and markers for turns whose record could not be delivered."""
-
-    async def put_marker(self, turn_id: str, content: bytes = b"") -> None: ...
+from chat.turn_logging import TurnLogging
 
 
 async def write_log_record(request: dict) -> bool:  # type: ignore[type-arg]
     """The activity. `request` is {"turnId", "last"}; True when the record is with Event Hubs."""
-    return await logging_of().deliver(request["turnId"], last_try=request["last"])
-
-
-def logging_of() -> "TurnLogging":
-    """The delivery of records with the app's own clients."""
-    return TurnLogging(clients.journal, clients.event_log, clients.clock, with_prompts=clients.settings().log_prompts)
-
-
-@dataclass(frozen=True, slots=True)
-class TurnLogging:
-    """Delivers the records of ended turns. `event_log()` raises MissingSetting when none is configured."""
-
-    store: Callable[[], Awaitable[MarkedJournals]]
-    event_log: Callable[[], EventLog]
-    clock: Clock
-    with_prompts: bool = True
-
-    async def deliver(self, turn_id: str, *, last_try: bool) -> bool:
-        """Send the record once more, unless the journal says `logged`; after the last try a marker is left, from which
-        the sweeper delivers. Returns whether the record is with Event Hubs."""
-        store, key = await self.store(), conversation_key_of(turn_id)
-        data = await store.read(key, turn_id)
-        if any(isinstance(record, Logged) for record, _ in records.decode(data)):
-            return True
-        fold = folded_to_end(data)
-        try:
-            event_log = self.event_log()
-            record = log_record(fold, await self._prompt(store, fold))
-            body = encoded(record, event_log.max_bytes)
-            await event_log.send(body, message_id=message_id(turn_id), partition_key=partition_key(turn_id))
-        except (LogUnavailable, MissingSetting) as error:
-            logger.warning("The record of a turn was not accepted: %s", error, extra={"turn_id": turn_id})
-            if last_try:
-                await store.put_marker(turn_id)
-            return False
-        await store.append(key, turn_id, records.encode(Logged(self.clock.now())), None)
-        return True
-
-    async def _prompt(self, store: JournalStore, fold: Fold) -> Prompt | None:
-        """What the model was given, from the journals of the turns it was made of."""
-        assert fold.begin is not None
-        if not self.with_prompts:
-            return None
-        earlier = []
-        for turn_id in fold.upstream.prompt_turns if fold.upstream else ():
-            try:
-                earlier.append(finished_turn(await read_journal(store, turn_id), 0))
-            except JournalMissing:
-                logger.info("An earlier turn was deleted before this one was logged.", extra={"turn_id": turn_id})
-        system = fold.upstream.system if fold.upstream else ""
-        return Prompt(system, tuple(earlier), fold.begin.request["prompt"])
+    with_prompts = clients.settings().log_prompts
+    logging = TurnLogging(clients.journal, clients.event_log, clients.clock, with_prompts=with_prompts)
+    return await logging.deliver(request["turnId"], last_try=request["last"])

@@ -7,6 +7,7 @@ it again after a lost connection, and an append that was applied the first time 
 """
 
 import asyncio
+import io
 import time
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -108,7 +109,7 @@ class AppendBlobs:
                     method, url.raw_path, query, headers, len(data)
                 )
                 async with self._open_session().request(
-                    method, url, headers=headers, data=data or None, middlewares=middlewares, allow_redirects=False
+                    method, url, headers=headers, data=_payload(data), middlewares=middlewares, allow_redirects=False
                 ) as answer:
                     return answer.status, answer.headers, await answer.read()
         except TimeoutError as error:
@@ -138,6 +139,13 @@ class AppendBlobs:
         if second != self._date_second:
             self._date, self._date_second = formatdate(second, usegmt=True), second
         return self._date
+
+
+def _payload(data: bytes) -> bytes | io.BytesIO | None:
+    # aiohttp writes bytes at once, and warns from 1 MiB on that this holds up the loop; a file it writes in pieces.
+    if len(data) >= 1024 * 1024:
+        return io.BytesIO(data)
+    return data or None
 
 
 async def _never_again(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

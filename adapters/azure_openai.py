@@ -13,12 +13,12 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import httpx2
-from openai import AsyncAPIResponse, AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
+from openai import AsyncAzureOpenAI, AsyncOpenAI, AsyncStream, DefaultAioHttpClient
 
 from adapters.model_failures import (
     REQUEST_ERRORS,
@@ -108,40 +108,57 @@ class OpenAIChatModel:
 
         Raises ModelFailure for whatever keeps an answer from coming; the iteration does too.
         """
-        async with AsyncExitStack() as stack:
-            try:
-                response = await stack.enter_async_context(
-                    self._client.chat.completions.with_streaming_response.create(**self._arguments(request))
-                )
-            except REQUEST_ERRORS as error:
-                raise failure_of_exception(error, request.deployment, self._connection.key) from error
+        response = await self._post(request)
+        try:
             failure = failure_of_response_type(response.headers.get("content-type", ""))
             if failure is not None:
                 raise failure
             stream = CompletionStream(response, self._upstream(request, response.headers), self._connection.key)
             yield stream
             await stream.drain()
+        finally:
+            await response.aclose()
 
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()
 
-    def _arguments(self, request: CompletionRequest) -> dict[str, Any]:
-        arguments: dict[str, Any] = {
+    async def _post(self, request: CompletionRequest) -> httpx2.Response:
+        """The response, its body still to come.
+
+        `chat.completions.create` would walk through every message looking for files to transform: 0.16 ms of CPU for
+        each, 8 ms for a conversation of fifty.
+        """
+        timeout = self._connection.timeout(is_reasoning=request.is_reasoning_model)
+        try:
+            response = await self._client.post(
+                "/chat/completions",
+                cast_to=httpx2.Response,
+                body=self._body(request),
+                options={"timeout": timeout},
+                stream=True,
+                stream_cls=AsyncStream[Any],
+            )
+            return cast(httpx2.Response, response)  # as `cast_to` says; the SDK's types know streams of objects alone
+        except REQUEST_ERRORS as error:
+            raise failure_of_exception(error, request.deployment, self._connection.key) from error
+
+    def _body(self, request: CompletionRequest) -> dict[str, Any]:
+        body: dict[str, Any] = {
             "model": request.deployment,
-            "messages": [message.to_dict() for message in request.messages],
+            "messages": [
+                message.to_dict() | {"content": _well_formed(message.content)} for message in request.messages
+            ],
             "stream": True,
-            "timeout": self._connection.timeout(is_reasoning=request.is_reasoning_model),
         }
         if self._connection.knows_stream_options:
-            arguments["stream_options"] = {"include_usage": True}
+            body["stream_options"] = {"include_usage": True}
         if request.max_tokens is not None:
-            name = "max_completion_tokens" if request.is_reasoning_model else "max_tokens"
-            arguments[name] = request.max_tokens
+            body["max_completion_tokens" if request.is_reasoning_model else "max_tokens"] = request.max_tokens
         if not request.is_reasoning_model:
             chosen = {"temperature": request.temperature, "top_p": request.top_p}
-            arguments |= {name: value for name, value in chosen.items() if value is not None}
-        return arguments
+            body |= {name: value for name, value in chosen.items() if value is not None}
+        return body
 
     def _upstream(self, request: CompletionRequest, headers: httpx2.Headers) -> Upstream:
         return Upstream(
@@ -155,7 +172,7 @@ class OpenAIChatModel:
 class CompletionStream:
     """One answer while it arrives: iterate once."""
 
-    def __init__(self, response: AsyncAPIResponse[Any], upstream: Upstream, key: str | None) -> None:
+    def __init__(self, response: httpx2.Response, upstream: Upstream, key: str | None) -> None:
         self.upstream = upstream
         self._key = key
         self._is_whole = False  # a finish_reason was seen
@@ -163,7 +180,7 @@ class CompletionStream:
         self._is_done = False  # [DONE] was seen
         # Event streams are not compressed; reading raw bytes spares a decoder layer per chunk.
         is_encoded = "content-encoding" in response.headers
-        self._bytes = response.http_response.aiter_bytes() if is_encoded else response.http_response.aiter_raw()
+        self._bytes = response.aiter_bytes() if is_encoded else response.aiter_raw()
 
     async def __aiter__(self) -> AsyncIterator[Chunk]:
         """Chunks until the answer is whole; ModelFailure when it does not get there."""
@@ -251,6 +268,15 @@ def _remarkable(choice: dict[str, Any]) -> dict[str, Any] | None:
         or (isinstance(result, dict) and (result.get("filtered") or result.get("detected") or result.get("error")))
     }
     return found or None
+
+
+def _well_formed(text: str) -> str:
+    """The text with surrogate pairs joined and lonely halves replaced: they cannot be sent as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _build_client(connection: ModelConnection) -> AsyncOpenAI:

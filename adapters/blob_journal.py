@@ -87,7 +87,12 @@ class BlobJournal:
         append_timeout: float = APPEND_TIMEOUT_S,
         read_timeout: float = READ_TIMEOUT_S,
     ) -> Self:
-        """With tokens, for example DefaultAzureCredential's. The credential stays the caller's to close."""
+        """With tokens, for example DefaultAzureCredential's. The credential stays the caller's to close.
+
+        Raises ValueError for an address without TLS, where anybody on the way could take the token.
+        """
+        if not account_url.startswith("https://"):
+            raise ValueError(f"A token is sent to https addresses only, not to {account_url!r}.")
         client = ContainerClient(
             account_url, container, credential=credential, retry_policy=_retries(), api_version=API_VERSION
         )
@@ -143,6 +148,22 @@ class BlobJournal:
         except JournalMissing:
             return []
         return list(dict.fromkeys(text.decode("utf-8").split()))
+
+    async def append_usage(self, user: str, day: int, data: bytes, position: int | None) -> int:
+        """Append to what is known of a user's turns on a day; like `append`, but the first append makes the blob."""
+        name = _usage(user, day)
+        try:
+            return await self._blobs.append(name, data, position, self._append_timeout)
+        except JournalMissing:
+            await self._create(name)
+            return await self._blobs.append(name, data, position, self._append_timeout)
+
+    async def read_usage(self, user: str, day: int, start: int) -> bytes:
+        """The bytes from `start` on, none if there is nothing yet."""
+        try:
+            return await self._blobs.read(_usage(user, day), start, self._read_timeout)
+        except JournalMissing:
+            return b""
 
     async def put_marker(self, turn_id: str, content: bytes = b"") -> None:
         """Mark the turn as not logged yet, or replace what its marker says."""
@@ -225,6 +246,10 @@ def _turn(conversation_key: str, turn_id: str) -> str:
 
 def _order(conversation_key: str) -> str:
     return f"conversations/{_part(conversation_key)}"
+
+
+def _usage(user: str, day: int) -> str:
+    return f"usage/{_part(user)}/{day}"
 
 
 def _marker(turn_id: str) -> str:

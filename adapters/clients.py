@@ -17,7 +17,8 @@ from adapters.azure_openai import ModelConnection, OpenAIChatModel
 from adapters.blob_journal import BlobJournal
 from adapters.event_hubs import EventHubLog
 from adapters.settings import LOCAL_EVENT_HUB, Settings
-from adapters.signalr import SignalRConnection, SignalRHub
+from adapters.signalr import SignalRHub
+from adapters.signalr_connection import SignalRConnection
 from chat.delivery import Browser
 from chat.errors import DeliveryFailed, MissingSetting
 from chat.quota import Quota
@@ -72,35 +73,20 @@ def credential() -> DefaultAzureCredential:
 
 
 @cache
-def _journal() -> BlobJournal:
+def journal() -> BlobJournal:
     if connection_string := settings().storage:
-        return BlobJournal.from_connection_string(connection_string)
+        try:
+            return BlobJournal.from_connection_string(connection_string)
+        except ValueError:
+            raise MissingSetting("AzureWebJobsStorage", "needs AccountName and AccountKey") from None
     if account := settings().storage_account:
         return BlobJournal.from_account_url(f"https://{account}.blob.core.windows.net", credential())
     raise MissingSetting("AzureWebJobsStorage")
 
 
-_prepared = False
-
-
-async def journal() -> BlobJournal:
-    """The store of journals, its container made when the first caller comes."""
-    global _prepared
-    store = _journal()
-    if not _prepared:
-        await store.prepare()
-        _prepared = True
-    return store
-
-
 @cache
-def _quota() -> Quota:
-    return Quota(_journal(), clock, settings().turns_at_once, settings().turns_per_day)
-
-
-async def quota() -> Quota:
-    await journal()
-    return _quota()
+def quota() -> Quota:
+    return Quota(journal(), clock, settings().turns_at_once, settings().turns_per_day)
 
 
 @cache
@@ -123,9 +109,10 @@ def chat_model() -> OpenAIChatModel:
 @cache
 def signalr() -> SignalRHub:
     if connection_string := settings().signalr:
-        return SignalRHub(SignalRConnection.from_connection_string(connection_string), HUB)
+        connection = SignalRConnection.from_connection_string(connection_string)
+        return SignalRHub(connection, HUB, credential=None if connection.access_key else credential())
     if service_uri := settings().signalr_service_uri:
-        return SignalRHub(SignalRConnection.from_service_uri(service_uri, credential()), HUB)
+        return SignalRHub(SignalRConnection.from_service_uri(service_uri), HUB, credential=credential())
     raise MissingSetting("AzureSignalRConnectionString")
 
 
@@ -179,5 +166,5 @@ def first_look(turn_id: str, claims: int) -> bool:
 
 async def close() -> None:
     """Close every client that was made."""
-    made = [client for client in (_journal, chat_model, signalr, event_log, credential) if client.cache_info().currsize]
+    made = [client for client in (journal, chat_model, signalr, event_log, credential) if client.cache_info().currsize]
     await asyncio.gather(*(client().close() for client in made))

@@ -47,6 +47,8 @@ TRY_SECONDS = 2.0
 # Waits before the second and the third try; a little chance keeps senders that failed together from returning together.
 RETRY_WAITS = (0.05, 0.25)
 LONGEST_RETRY_AFTER = 1.0
+# The service's limit of a body; beyond it a send could only be refused.
+MAXIMUM_BODY_BYTES = 1024 * 1024
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
 CALL_TOKEN_SECONDS = 3600
@@ -133,6 +135,23 @@ class SignalRHub:
         """Call `target` on every connection of the hub."""
         await self._send("/:send", target, arguments)
 
+    @property
+    def browser_origins(self) -> tuple[str, str]:
+        """Where a browser connects to, by HTTP and by WebSocket."""
+        return self._connection.browser_origins
+
+    async def check_health(self) -> None:
+        """Raises DeliveryFailed when the service does not say that it is well. Needs no key."""
+        url = f"{self._connection.server_endpoint}/api/health?api-version={SEND_API_VERSION}"
+        loop = asyncio.get_running_loop()
+        session = self._sessions.get(loop) or self._opened(loop)
+        try:
+            async with session.head(url) as response:
+                if response.status != 200:
+                    raise DeliveryFailed(f"SignalR's health is {response.status}.")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise DeliveryFailed(f"SignalR was not reached ({type(error).__name__}).") from error
+
     async def close(self) -> None:
         """Close the connections that this event loop opened. A later send opens new ones."""
         session = self._sessions.pop(asyncio.get_running_loop(), None)
@@ -142,6 +161,8 @@ class SignalRHub:
     async def _send(self, path: str, target: str, arguments: Sequence[Any]) -> None:
         message = {"target": target, "arguments": arguments}
         body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(body) > MAXIMUM_BODY_BYTES:
+            raise DeliveryFailed(f"A message of {len(body)} bytes is larger than the 1 MB that SignalR takes.")
         await self._call(f"{path}?api-version={SEND_API_VERSION}", body, expected=202)
 
     async def _generated_token(self, user_id: str) -> str:

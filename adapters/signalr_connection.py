@@ -55,6 +55,12 @@ class SignalRConnection:
         endpoint = _address(service_uri, "the service's address", setting)
         return cls(endpoint, endpoint, endpoint, None, setting)
 
+    @property
+    def browser_origins(self) -> tuple[str, str]:
+        """Where a browser connects to, by HTTP and by WebSocket: what a page's policy has to allow."""
+        split = urlsplit(self.client_endpoint)
+        return f"{split.scheme}://{split.netloc}", f"{split.scheme.replace('http', 'ws')}://{split.netloc}"
+
     def require(self, has_credential: bool) -> None:
         """MissingSetting when neither a key nor an identity would let the app in."""
         if self.access_key is None and not has_credential:

@@ -1,4 +1,4 @@
-"""The durable engine: orchestrations of three activities, beside durabletask's in-memory backend, which keeps nothing."""
+"""The durable engine: three-activity orchestrations, beside durabletask's in-memory backend, which keeps nothing."""
 
 import asyncio
 import tempfile
@@ -53,7 +53,7 @@ def peer() -> float:
         with worker.TaskHubGrpcWorker(host_address=f"localhost:{port}") as running:
             running.add_orchestrator(three_activities)
             running.add_activity(step)
-            running.start()
+            running.start()  # type: ignore[no-untyped-call]
             hub = client.TaskHubGrpcClient(host_address=f"localhost:{port}")
             started = time.perf_counter()
             count = TURNS // 4  # it is slower; the rate is what counts
@@ -70,7 +70,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, RunningStack(APP, Path(folder)) as stack:
         rate = asyncio.run(ours(stack.wait_ready().addresses["host"]))
     figures = [
-        Figure("3-activity orchestrations/s", f"{rate:,.0f} on disk", f"{peer():,.0f} in memory (durabletask)", ">= 300")
+        Figure(
+            "3-activity orchestrations/s", f"{rate:,.0f} on disk", f"{peer():,.0f} in memory (durabletask)", ">= 300"
+        )
     ]
     show("Durable engine", figures)
 

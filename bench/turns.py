@@ -10,8 +10,8 @@ from pathlib import Path
 import aiohttp
 
 from bench.bare_model import ask
-from bench.client import ChatClient
 from bench.figures import Figure, percentile, show
+from tests.chat_client import ChatClient
 from tests.running_stack import ROOT, RunningStack
 
 CHARACTERS_PER_TOKEN = 4

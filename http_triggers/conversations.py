@@ -27,7 +27,7 @@ async def read_conversation(req: Request, client: DurableOrchestrationClient) ->
     caller = identify(req, clients.settings(), clients.new_id())
     conversation_id = checked_conversation_id(req.path_params["conversation_id"])
     limit, before = _number(req, "limit", TURNS_IN_A_PAGE, LARGEST_PAGE), _number(req, "before", None, None)
-    key, store = conversation_key(caller.owner, conversation_id), await clients.journal()
+    key, store = conversation_key(caller.owner, conversation_id), clients.journal()
     turn_ids = await store.read_order(key)
     if not turn_ids:
         raise HttpError(404, "not_found", "There is no such conversation.")

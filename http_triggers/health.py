@@ -30,7 +30,7 @@ async def health(req: Request) -> Response:
 
 
 async def _storage() -> None:
-    journal = await clients.journal()
+    journal = clients.journal()
     await journal.prepare()
     await journal.read_order("health")
 

@@ -9,10 +9,10 @@ import mimetypes
 from functools import cache
 from pathlib import Path
 
-from adapters.signalr import client_origins
 from azurefunctions.extensions.http.fastapi import Request, Response
 
 from adapters import clients
+from chat.errors import MissingSetting
 from http_triggers.answers import HttpError, answers_errors
 from http_triggers.caller import identify
 
@@ -67,8 +67,10 @@ def _headers(caching: str) -> dict[str, str]:
 
 @cache
 def _policy() -> str:
-    settings = clients.settings()
-    connect = " ".join(["'self'", *client_origins(settings.signalr, settings.signalr_service_uri)])
+    try:
+        connect = " ".join(["'self'", *clients.signalr().browser_origins])
+    except MissingSetting:
+        connect = "'self'"
     return (
         "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
         f"connect-src {connect}; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"

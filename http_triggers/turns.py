@@ -59,7 +59,7 @@ async def start_turn(req: Request, client: DurableOrchestrationClient) -> Respon
 
 async def accept(begin: Begin, client: DurableOrchestrationClient) -> Response:
     """Accept this turn, or find that it was accepted before; the 202."""
-    quota, store = await clients.quota(), await clients.journal()
+    quota, store = clients.quota(), clients.journal()
     acceptance = Acceptance(store, DurableInstances(client), clients.clock)
     accepted = await acceptance.accept(begin, lambda: quota.admit(begin.user, begin.turn_id))
     turn = accepted.begin.turn_id
@@ -121,7 +121,7 @@ async def turn_frames(req: Request, client: DurableOrchestrationClient) -> Respo
     """GET api/turns/{turn_id}/frames?after=N&wait=S: the frames since a position; waits for some if there are none."""
     turn, after, wait = req.path_params["turn_id"], _after(req), _wait(req)
     await check_owner(req, turn)
-    store, key = await clients.journal(), conversation_key_of(turn)
+    store, key = clients.journal(), conversation_key_of(turn)
     data = await _since(store, key, turn, after)
     deadline = asyncio.get_running_loop().time() + wait
     while not (found := frames_since(data, after)).frames and not found.over:
@@ -167,7 +167,7 @@ async def own_journal(req: Request) -> Fold:
     """The journal of the turn in the path. Raises HttpError 404 when there is none, or when it is somebody else's."""
     caller = identify(req, clients.settings(), clients.new_id())
     try:
-        fold = await read_journal(await clients.journal(), req.path_params["turn_id"])
+        fold = await read_journal(clients.journal(), req.path_params["turn_id"])
     except (InvalidInput, JournalMissing):
         fold = None
     if fold is None or fold.begin is None or fold.begin.owner != caller.owner:
@@ -192,7 +192,7 @@ async def help_along(fold: Fold, client: DurableOrchestrationClient) -> None:
     silent = now - max(fold.last_at, waiting_until)
     if fold.claims == 0 and silent > UNSTARTED and not await instances.exists(turn):
         logger.warning("A turn was begun and not started; starting it.", extra={"turn_id": turn})
-        await Acceptance(await clients.journal(), instances, clients.clock).resume(fold.begin)
+        await Acceptance(clients.journal(), instances, clients.clock).resume(fold.begin)
     elif fold.claims > 0 and silent > SILENCE and clients.first_look(turn, fold.claims):
         logger.warning("A running turn is silent; its orchestration looks after it.", extra={"turn_id": turn})
         await instances.look(turn, fold.claims, fold.position)

@@ -64,39 +64,54 @@ def run_service(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     arguments["state_dir"].mkdir(parents=True, exist_ok=True)
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(_serve(name, start_server, arguments))
+        is_orphan = runner.run(_serve(name, start_server, arguments))
+    if is_orphan:
+        _end_group()
 
 
-async def _serve(name: str, start_server: StartServer, arguments: dict[str, Any]) -> None:
+async def _serve(name: str, start_server: StartServer, arguments: dict[str, Any]) -> bool:
+    """Serve until told to stop; whether it was the supervisor's end that told so."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stopped.set)
-    stop_with_input(lambda: loop.call_soon_threadsafe(stopped.set))
+    input_ended = stop_with_input(lambda: loop.call_soon_threadsafe(stopped.set))
     server = await start_server(**arguments)
     sys.stdout.write(json.dumps({"service": name, "port": server.port, "pid": os.getpid()}) + "\n")
     sys.stdout.flush()
     await stopped.wait()
     await server.stop()
+    return input_ended.is_set()
 
 
-def stop_with_input(stop: Callable[[], object], grace: float = ORPHAN_GRACE_SECONDS) -> None:
+def stop_with_input(stop: Callable[[], object], grace: float = ORPHAN_GRACE_SECONDS) -> threading.Event:
     """If whoever started this process wants it so, call `stop` (from a thread) when standard input ends.
 
     A process that has not ended `grace` seconds later ends itself: its event loop may be blocked by user code, and its
-    port and files are wanted by the next stack. Processes started by this one do not inherit the wish.
+    port and files are wanted by the next stack. Processes started by this one do not inherit the wish. The event is set
+    when standard input has ended.
     """
+    ended = threading.Event()
     if os.environ.pop(STOP_WITH_INPUT, None) != "1":
-        return
+        return ended
 
     def wait_for_the_end() -> None:
         while os.read(0, 1024):  # unbuffered: a thread inside sys.stdin would hold its lock at interpreter exit
             pass
+        ended.set()
         try:
             stop()
         except RuntimeError:  # the event loop has closed: the process is stopping already
             logging.getLogger(__name__).debug("The supervisor ended while this service was stopping.")
         time.sleep(grace)
+        _end_group()
         os._exit(1)
 
     threading.Thread(target=wait_for_the_end, name="stop-with-input", daemon=True).start()
+    return ended
+
+
+def _end_group() -> None:
+    """End this process with all that it has started, as its supervisor would have done; everything is stored by now."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 import azure.functions as func
 from azure.durable_functions import DurableOrchestrationClient
 
-from activities.write_log_record import logging_of
 from adapters import clients
 from adapters.durable import DurableInstances
 from chat.conversation_order import TurnOrder
@@ -22,6 +21,7 @@ from chat.journal import Fold, read_journal
 from chat.journal_writer import write_end
 from chat.outcome import end_of_giving_up, told
 from chat.turn import conversation_key_of
+from chat.turn_logging import TurnLogging
 
 # Older ones have been swept by then, or have a marker.
 LOOK_BACK = timedelta(days=2)
@@ -40,8 +40,8 @@ async def sweep_turns(timer: func.TimerRequest, client: DurableOrchestrationClie
 
 
 async def _left_behind(instances: DurableInstances) -> AsyncIterator[str]:
-    store, seen = await clients.journal(), set()
-    for turn_id in await store.markers():
+    store, seen = clients.journal(), set()
+    async for turn_id in store.markers():
         seen.add(turn_id)
         yield turn_id
     async for turn_id in instances.failed_since(datetime.now(UTC) - LOOK_BACK):
@@ -51,7 +51,7 @@ async def _left_behind(instances: DurableInstances) -> AsyncIterator[str]:
 
 async def sweep(turn_id: str, instances: DurableInstances) -> None:
     """Do for one turn what its orchestration did not. A turn whose instance is at work again is left alone."""
-    store, key = await clients.journal(), conversation_key_of(turn_id)
+    store, key = clients.journal(), conversation_key_of(turn_id)
     try:
         fold = await read_journal(store, turn_id)
     except JournalMissing:
@@ -62,8 +62,8 @@ async def sweep(turn_id: str, instances: DurableInstances) -> None:
             return
         order = TurnOrder(store, await store.read_order(key), turn_id)
         await instances.tell_conversation(key, told(fold, order.place)["turn"])
-        await (await clients.quota()).turn_ended(fold.begin.user, fold.begin.at, turn_id)
-        if not await logging_of().deliver(turn_id, last_try=True):
+        await clients.quota().turn_ended(fold.begin.user, fold.begin.at, turn_id)
+        if not await _logging().deliver(turn_id, last_try=True):
             return
     await store.delete_marker(turn_id)
 
@@ -74,9 +74,14 @@ async def _closed(fold: Fold, turn_id: str, instances: DurableInstances) -> bool
         return False
     message = "The turn was interrupted and nobody went on with it."
     return await write_end(
-        await clients.journal(),
+        clients.journal(),
         turn_id,
         fold,
         lambda seen: end_of_giving_up(seen, "abandoned", message, "sweep_turns", clients.clock.now()),
         give_way=lambda seen: True,
     )
+
+
+def _logging() -> TurnLogging:
+    with_prompts = clients.settings().log_prompts
+    return TurnLogging(clients.journal, clients.event_log, clients.clock, with_prompts=with_prompts)

@@ -32,6 +32,7 @@ let state = conversation.emptyConversation("");
 let connection = changeConnection(CONNECTING, { now: Date.now() });
 let drawing = false;
 let refreshing = false;
+let mintedHere = false; // the conversation's id was made by this page, not found in the address
 
 /** How each message that is on its way was sent: a try whose fate is unknown is repeated under the same key. @type {Map<string, {idempotencyKey: string, unknown: boolean}>} */
 const sends = new Map();
@@ -98,6 +99,7 @@ function announce(turn) {
 /** @param {string} conversationId @param {boolean} isNew nobody can have written in it yet */
 function open(conversationId, isNew) {
   stream.leaveAll();
+  mintedHere = isNew;
   const opened = conversation.emptyConversation(conversationId);
   change(isNew ? { ...opened, loading: "ready" } : opened);
   composer.fill(recall("localStorage", `draft:${conversationId}`) ?? "");
@@ -144,7 +146,7 @@ async function load() {
 
 async function refresh() {
   const { conversationId } = state;
-  const stored = await api.conversation(conversationId);
+  const stored = await api.conversation(conversationId, (turnId) => conversation.findTurn(state, turnId) !== null);
   // While a message is on its way the server may know it under an id that this page has yet to be told.
   if (state.conversationId !== conversationId || isSending()) return;
   change(conversation.mergeStored(state, stored, Date.now()));
@@ -240,6 +242,11 @@ function edit(turn) {
   composer.edit(turn.prompt);
 }
 
+/** Nobody knows of this conversation yet: asking for it would only be told that it does not exist. */
+function isUntouched() {
+  return mintedHere && state.turns.length === 0;
+}
+
 function isSending() {
   return state.turns.some((turn) => turn.status === "sending");
 }
@@ -309,12 +316,12 @@ openConnection({
   onLive(live) {
     connectionChanged({ live });
     stream.setLive(live);
-    if (live) void lookAround(); // what began while nobody could tell
+    if (live && !isUntouched()) void lookAround(); // what began while nobody could tell
   },
 });
 setInterval(draw, CLOCK_MS);
 setInterval(() => {
-  if (!connection.live && document.visibilityState === "visible") void lookAround();
+  if (!connection.live && document.visibilityState === "visible" && !isUntouched()) void lookAround();
 }, LOOK_AROUND_MS);
 openAddress();
 if (matchMedia("(pointer: fine)").matches) composer.focus(); // on a phone the keyboard would cover the page

@@ -80,23 +80,26 @@ export function createChatApi({ fetch: send = globalThis.fetch.bind(globalThis),
       return request(`/api/turns/${encodeURIComponent(turnId)}/frames${question}`, { signal });
     },
 
-    /** The whole conversation; one that does not exist yet is empty. @param {string} conversationId @returns {Promise<{title: string | null, messages: Message[]}>} */
-    async conversation(conversationId) {
+    /**
+     * The conversation, read from its newest page back to the first turn that the caller knows, or else to its beginning.
+     * One that does not exist yet is empty.
+     * @param {string} conversationId @param {(turnId: string) => boolean} isKnown
+     * @returns {Promise<{title: string | null, messages: Message[]}>}
+     */
+    async conversation(conversationId, isKnown) {
       const path = `/api/conversations/${encodeURIComponent(conversationId)}`;
+      /** @type {any} */
+      const newest = await request(path).catch(emptyIfUnknown);
       /** @type {Message[]} */
-      const messages = [];
-      let title = null;
-      let next = null;
-      do {
-        /** @type {string} */
-        const query = next === null ? "" : `?${new URLSearchParams({ after: String(next) })}`;
+      let messages = newest.messages;
+      let before = newest.next ?? null;
+      while (before !== null && !messages.some(({ turnId }) => turnId && isKnown(turnId))) {
         /** @type {any} */
-        const page = await request(path + query).catch(emptyIfUnknown);
-        messages.push(...page.messages);
-        title = page.title ?? title;
-        next = page.next ?? null;
-      } while (next !== null);
-      return { title, messages };
+        const page = await request(`${path}?${new URLSearchParams({ before: String(before) })}`);
+        messages = [...page.messages, ...messages];
+        before = page.next ?? null;
+      }
+      return { title: newest.title ?? null, messages };
     },
   };
 }

@@ -50,12 +50,15 @@ export function findTurn(state, turnId) {
   return state.turns.find((turn) => turn.turnId === turnId) ?? null;
 }
 
-/** What the server knows, joined with what this page knows better. @param {Conversation} state @param {{title?: string | null, messages: Message[]}} stored @param {number} now @returns {Conversation} */
+/** What the server told, joined with what this page knows better. @param {Conversation} state @param {{title?: string | null, messages: Message[]}} stored @param {number} now @returns {Conversation} */
 export function mergeStored(state, stored, now) {
   const told = turnsOf(stored.messages, now).map((turn) => joined(state, turn));
   const toldIds = new Set(told.map((turn) => turn.turnId));
-  const untold = state.turns.filter((turn) => turn.turnId === null || !toldIds.has(turn.turnId));
-  const turns = [...told, ...untold];
+  // Only the newest turns may have been told: what stands before them stays there, what is new here stays at the end.
+  const isTold = (/** @type {Turn} */ turn) => turn.turnId !== null && toldIds.has(turn.turnId);
+  const earlier = Math.max(state.turns.findIndex(isTold), 0);
+  const later = state.turns.slice(earlier).filter((turn) => !isTold(turn));
+  const turns = [...state.turns.slice(0, earlier), ...told, ...later];
   const same = turns.length === state.turns.length && turns.every((turn, index) => turn === state.turns[index]);
   return {
     ...state,
@@ -192,9 +195,10 @@ function storedTurn(message, index, now) {
   };
 }
 
-/** @param {string | undefined} status @returns {TurnStatus} */
+/** An ending that this page has no word for did not go well. @param {string | undefined} status @returns {TurnStatus} */
 function statusOf(status) {
-  return status !== undefined && FINAL.has(status) ? /** @type {TurnStatus} */ (status) : "completed";
+  if (status === undefined) return "completed";
+  return FINAL.has(status) ? /** @type {TurnStatus} */ (status) : "failed";
 }
 
 /** @param {Record<string, TurnText>} strays @param {Set<string | null>} ids */

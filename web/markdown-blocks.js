@@ -18,6 +18,8 @@ export const markdown = new Marked({
   renderer: {
     html: ({ text }) => escape(text),
     image: ({ href, text }) => `<a href="${escape(href)}">${escape(text || href)}</a>`,
+    // The title is the name that a screen reader says.
+    checkbox: ({ checked }) => `<input type="checkbox" disabled ${checked ? 'checked title="done"' : 'title="open"'}> `,
     heading({ tokens, depth }) {
       const level = Math.min(depth + 2, 6); // the page itself has the first two levels
       return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>\n`;

@@ -15,6 +15,7 @@ const RULES = {
   ],
   ALLOWED_ATTR: ["align", "checked", "disabled", "href", "start", "title", "type"],
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
+  ADD_URI_SAFE_ATTR: ["align", "checked", "disabled", "start", "type"], // the rule for addresses is not about these
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
   RETURN_DOM_FRAGMENT: true,

@@ -8,6 +8,8 @@ const WORDS_AFTER_MS = 2000;
 const QUIET_AFTER_MS = 5000; // text came, and then nothing more for so long
 const ORDINALS = ["first", "second", "third", "fourth", "fifth"]; // no turn is tried more often
 
+const TOO_LONG = new Set(["too_long", "too_large", "context_length_exceeded"]); // the server's words and the model's
+
 /** Why the server makes a turn wait, by the code it gives. @type {Record<string, string>} */
 const WAITS = { rate_limited: "the service is busy", queued: "an earlier answer comes first" };
 
@@ -65,7 +67,7 @@ function describeUnsent({ problem }, now) {
   const said = sentence(problem?.message ?? "The message could not be sent.");
   if (status === 401 || status === 403) return failure(said, SIGN_IN);
   if (status === 413) return failure(said, SHORTEN);
-  if (status === 400 || status === 422) return failure(said, problem?.code === "too_long" ? SHORTEN : REPHRASE);
+  if (status === 400 || status === 422) return failure(said, TOO_LONG.has(problem?.code ?? "") ? SHORTEN : REPHRASE);
   const seconds = Math.ceil(((problem?.retryAt ?? 0) - now) / 1000);
   if (seconds > 0) return failure(said, { ...TRY_AGAIN, label: `Try again in ${seconds} s`, disabled: true });
   return failure(said, TRY_AGAIN);
@@ -81,7 +83,7 @@ function describeEnded({ status, text, problem }) {
   if (status === "failed") {
     const what = partly ? "This answer broke off." : "There is no answer to this.";
     const why = problem?.message ? ` ${sentence(problem.message)}` : "";
-    if (problem?.code === "too_long") return failure(what + why, SHORTEN);
+    if (TOO_LONG.has(problem?.code ?? "")) return failure(what + why, SHORTEN);
     return failure(what + why, problem?.retryable === false ? REPHRASE : TRY_AGAIN);
   }
   if (text.end?.finishReason === "length") return note("This answer ends here because it reached its length limit.", null);

@@ -12,6 +12,7 @@ from stand_in.azure_openai.request_log import RequestRecord
 from stand_in.azure_openai.scripted_model import Script
 from stand_in.azure_openai.server_sent_events import FILTERED, PROMPT_RESULTS, SAFE, ChunkWriter
 from stand_in.azure_openai.tokens import split_tokens
+from stand_in.azure_openai.tool_calls import ToolCall, build_tool_calls, tool_call_deltas
 
 REASONING_TOKENS = {"none": 0, "minimal": 0, "low": 64, "medium": 256, "high": 1024}
 CHARACTERS_PER_ANNOTATION = 200  # asynchronous filter: how often an annotation arrives
@@ -19,12 +20,13 @@ CHARACTERS_PER_ANNOTATION = 200  # asynchronous filter: how often an annotation 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Pieces of text, one per token, and why they end."""
+    """Pieces of text, one per token, and why they end. With tool calls, a piece is one event of theirs."""
 
     pieces: list[str]
     finish_reason: str
     prompt_tokens: int
     reasoning_tokens: int
+    tool_calls: tuple[ToolCall, ...] = ()
 
     def usage(self, said: int) -> dict[str, Any]:
         completion = said + self.reasoning_tokens
@@ -49,6 +51,10 @@ def build_answer(script: Script, request: CompletionRequest, deployment: Deploym
     pieces = split_tokens(text[: min(ends)] if ends else text)
     reasoning = REASONING_TOKENS[request.reasoning_effort] if deployment.is_reasoning else 0
     reasoning = min(reasoning, request.max_tokens)
+    calls = build_tool_calls(script, request)
+    if calls:
+        events = [piece for call in calls for piece in ("", *call.pieces)]
+        return Answer(events, "tool_calls", request.prompt_tokens, reasoning, calls)
     finish_reason = "stop"
     if len(pieces) > request.max_tokens - reasoning:
         pieces, finish_reason = pieces[: request.max_tokens - reasoning], "length"
@@ -84,7 +90,8 @@ def stream_events(
     fault_at = min(fault.after, len(answer.pieces)) if fault is not None else -1
     characters = annotated = 0
     finish_reason = answer.finish_reason
-    yield Event(writer.role(), 0)
+    deltas = tool_call_deltas(answer.tool_calls, writer) if answer.tool_calls else map(writer.text, answer.pieces)
+    yield Event(writer.role(None if answer.tool_calls else ""), 0)
     for index in range(len(answer.pieces) + 1):
         if index == fault_at:
             assert fault is not None
@@ -100,7 +107,7 @@ def stream_events(
         if index == len(answer.pieces):
             break
         piece = answer.pieces[index]
-        yield Event(writer.text(piece), index)
+        yield Event(next(deltas), index)
         record.tokens_sent = index + 1
         characters += len(piece)
         if async_filter and characters - annotated >= CHARACTERS_PER_ANNOTATION:
@@ -132,6 +139,8 @@ def complete_body(answer: Answer, fault: Fault | None, envelope: dict[str, Any],
     body: dict[str, Any] = (
         {"choices": [choice]} | envelope | {"object": "chat.completion", "usage": answer.usage(len(said))}
     )
+    if answer.tool_calls and not is_filtered:
+        choice["message"] |= {"content": None, "tool_calls": [call.to_dict() for call in answer.tool_calls]}
     if is_azure:
         choice["content_filter_results"] = FILTERED if is_filtered else SAFE
         body["prompt_filter_results"] = [{"prompt_index": 0, "content_filter_results": PROMPT_RESULTS}]

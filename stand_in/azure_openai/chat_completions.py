@@ -86,7 +86,9 @@ class ChatCompletions:
             if call.record.ended_at is None:
                 call.record.disconnected_at = self._clock()
             raise
-        call.record.ended_at = call.record.ended_at or self._clock()
+        finally:
+            if call.record.ended_at is None and call.record.disconnected_at is None:
+                call.record.ended_at = self._clock()
         return response
 
     def check_caller(self, request: web.Request, surface: Surface) -> tuple[str, str]:
@@ -127,6 +129,8 @@ class Call:
         self._started = asyncio.get_running_loop().time()
         self.record = record
         record.request_id = str(uuid.uuid4())
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        record.peer = f"{peer[0]}:{peer[1]}" if peer else None
         record.client_request_id = request.headers.get("x-ms-client-request-id")
         self.headers = {"x-request-id": record.request_id, "x-content-type-options": "nosniff"}
         if surface is not Surface.PLAIN:

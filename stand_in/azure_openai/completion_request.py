@@ -26,6 +26,7 @@ OBEYED = {
     "stop",
     "n",
     "reasoning_effort",
+    "tools",
 }
 WITHOUT_EFFECT = {
     "seed",
@@ -34,7 +35,6 @@ WITHOUT_EFFECT = {
     "metadata",
     "store",
     "parallel_tool_calls",
-    "tools",
     "functions",
     "service_tier",
 }
@@ -72,6 +72,7 @@ class CompletionRequest:
     stop: tuple[str, ...]
     reasoning_effort: str
     prompt_tokens: int
+    tools: frozenset[str]  # names of the functions that may be called
 
     @property
     def messages_hash(self) -> str:
@@ -105,6 +106,7 @@ def parse_completion_request(body: bytes, deployment: Deployment, api_version: s
         stop=_parse_stop(values.get("stop")),
         reasoning_effort=values.get("reasoning_effort") or "medium",
         prompt_tokens=prompt_tokens,
+        tools=_parse_tools(values),
     )
 
 
@@ -181,6 +183,16 @@ def _parse_part(value: object, where: str) -> str:
     if isinstance(value, dict) and value.get("type") in ("image_url", "input_audio", "file"):
         raise NotEmulated(f"content parts of type {value['type']}", where)
     raise InvalidRequest(f"Invalid '{where}': a part is {{'type': 'text', 'text': ...}}.", where)
+
+
+def _parse_tools(values: dict[str, Any]) -> frozenset[str]:
+    tools = values.get("tools") or []
+    try:
+        names = frozenset(str(tool["function"]["name"]) for tool in tools)
+    except (TypeError, KeyError) as error:
+        message = "Invalid 'tools': a list of {'type': 'function', 'function': {'name': ...}}."
+        raise InvalidRequest(message, "tools") from error
+    return frozenset() if values.get("tool_choice") == "none" else names
 
 
 def _flag(values: dict[str, Any], name: str) -> bool:

@@ -84,7 +84,7 @@ class Deployment:
     model: str  # the real model's name and version, as chunks carry it
     speed: Speed
     context_tokens: int = 128_000
-    max_output_tokens: int = 16_384
+    max_output_tokens: int = 32_768  # as gpt-4.1; `#length 102400` fits
     is_reasoning: bool = False
 
 
@@ -107,13 +107,23 @@ _ENVIRONMENT = {
 }
 
 
+def _read_speed(environment: Mapping[str, str]) -> dict[str, str]:
+    """The members of a speed that the environment sets; ValueError names the variable that is wrong."""
+    values = {member: environment[variable] for variable, member in _ENVIRONMENT.items() if environment.get(variable)}
+    for variable, member in _ENVIRONMENT.items():
+        if member in values:
+            try:
+                DEFAULT_DEPLOYMENTS[0].speed.changed({member: values[member]})
+            except ValueError as error:
+                raise ValueError(f"{variable}: {error}") from error
+    return values
+
+
 class Deployments:
     """The deployments of this emulator, with the speeds that hold at the moment."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment_speed = {
-            member: environment[variable] for variable, member in _ENVIRONMENT.items() if environment.get(variable)
-        }
+        self._environment_speed = _read_speed(environment)
         self._originals = {deployment.name: deployment for deployment in DEFAULT_DEPLOYMENTS}
         for entry in environment.get("STAND_IN_MODEL_DEPLOYMENTS", "").split(","):
             name, _, model = entry.strip().partition("=")

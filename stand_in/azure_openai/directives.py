@@ -12,12 +12,14 @@ They stand in the last user message, at the start of a line or after a space; th
 | `#first SECONDS` | silence before the first token |
 | `#burst SECONDS` | text is released in bursts this far apart |
 | `#split surrogates` | an emoji's two UTF-16 halves arrive in two deltas, as real services do now and then |
+| `#tool NAME JSON` | a call of a tool that the request offers, to the end of the line; text once its result arrived |
 | `#drift` | the answer is another one on each call; `#drift after=N` keeps its first N tokens |
 | `#fault ...` | something goes wrong: see `faults.py` |
 
 What begins with another word is no directive (people write hashtags); a directive with a wrong argument is refused.
 """
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -28,7 +30,7 @@ from stand_in.azure_openai.faults import Fault, parse_fault
 from stand_in.azure_openai.prose import SCRIPTS
 
 MAX_ANSWER_CHARACTERS = 2_000_000
-_DIRECTIVE = re.compile(r"(?:^|(?<=\s))#(say|repeat|length|script|speed|first|burst|split|drift|fault)\b[ \t]*")
+_DIRECTIVE = re.compile(r"(?:^|(?<=\s))#(say|repeat|tool|length|script|speed|first|burst|split|drift|fault)\b[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Directives:
     first_token_seconds: float | None = None
     burst_seconds: float | None = None
     split_surrogates: bool = False
+    tool_calls: tuple[tuple[str, str], ...] = ()  # names and arguments
     drift_after: int | None = None  # None: no drift
     faults: tuple[Fault, ...] = ()
     rest: str = field(default="", compare=False)  # the message without its directives
@@ -67,7 +70,7 @@ def parse_directives(message: str) -> Directives:
         line_end = message.find("\n", match.end())
         line_end = len(message) if line_end < 0 else line_end
         name = match[1]
-        if name in ("say", "repeat"):
+        if name in ("say", "repeat", "tool"):
             text, position = message[match.end() : line_end], line_end
             if name == "say" and not text.strip():
                 text, position = message[line_end + 1 :], len(message)
@@ -138,6 +141,13 @@ def _split(found: Directives, text: str) -> Directives:
     return replace(found, split_surrogates=True)
 
 
+def _tool(found: Directives, text: str) -> Directives:
+    name, _, arguments = text.partition(" ")
+    if not name or not isinstance(json.loads(arguments or "{}"), dict):
+        raise ValueError("expected a name and a JSON object")
+    return replace(found, tool_calls=(*found.tool_calls, (name, arguments.strip() or "{}")))
+
+
 def _drift(found: Directives, text: str) -> Directives:
     after = text.split()[0].removeprefix("after=") if text.startswith("after=") else "0"
     return replace(found, drift_after=_count(after))
@@ -156,6 +166,7 @@ _READERS: dict[str, Callable[[Directives, str], Directives]] = {
     "first": _first,
     "burst": _burst,
     "split": _split,
+    "tool": _tool,
     "drift": _drift,
     "fault": _fault,
 }

@@ -46,7 +46,10 @@ class RateLimits:
     """What each deployment may still spend."""
 
     def __init__(self, environment: Mapping[str, str], clock: Callable[[], float]) -> None:
-        self._tokens_per_minute = int(environment.get("STAND_IN_MODEL_TOKENS_PER_MINUTE") or DEFAULT_TOKENS_PER_MINUTE)
+        text = environment.get("STAND_IN_MODEL_TOKENS_PER_MINUTE") or str(DEFAULT_TOKENS_PER_MINUTE)
+        if not text.isdecimal() or int(text) < 1:
+            raise ValueError(f"STAND_IN_MODEL_TOKENS_PER_MINUTE: {text} is not a whole number of at least 1")
+        self._tokens_per_minute = int(text)
         self._clock = clock
         self._buckets: dict[str, tuple[_Bucket, _Bucket]] = {}
 

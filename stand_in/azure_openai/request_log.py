@@ -19,6 +19,7 @@ class RequestRecord:
     path: str
     api_version: str | None
     received_at: float
+    peer: str | None = None  # address and port of the client: tells which calls shared a connection
     deployment: str | None = None
     access: str | None = None
     request_id: str | None = None

@@ -57,14 +57,24 @@ class ChunkWriter:
         results = [{"prompt_index": 0, "content_filter_results": PROMPT_RESULTS}]
         return encode_event(self._anonymous([], prompt_filter_results=results)) if self._is_azure else b""
 
-    def role(self) -> bytes:
-        return encode_event(self._choice({"content": "", "refusal": None, "role": "assistant"}, None, {}))
+    def role(self, content: str | None = "") -> bytes:
+        return encode_event(self._choice({"content": content, "refusal": None, "role": "assistant"}, None, {}))
 
     def text(self, text: str) -> bytes:
         try:
             return self._before_text + encode_basestring(text).encode() + self._after_text
         except UnicodeEncodeError:  # half of a surrogate pair: it exists in JSON escapes only
             return self._before_text + encode_basestring_ascii(text).encode() + self._after_text
+
+    def tool_call(self, index: int, call_id: str, name: str) -> bytes:
+        """The first delta of a tool call: who is called; arguments follow in pieces."""
+        function = {"arguments": "", "name": name}
+        call = {"function": function, "id": call_id, "index": index, "type": "function"}
+        return encode_event(self._choice({"tool_calls": [call]}, None, {}))
+
+    def tool_arguments(self, index: int, piece: str) -> bytes:
+        call = {"function": {"arguments": piece}, "index": index}
+        return encode_event(self._choice({"tool_calls": [call]}, None, {}))
 
     def finish(self, reason: str) -> bytes:
         return encode_event(self._choice({}, reason, FILTERED if reason == "content_filter" else {}))

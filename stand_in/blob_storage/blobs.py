@@ -4,7 +4,7 @@ from stand_in.blob_storage import errors
 from stand_in.blob_storage.account import Account, revision_headers
 from stand_in.blob_storage.conditions import read_conditions
 from stand_in.blob_storage.content_headers import read_content_headers
-from stand_in.blob_storage.ranges import read_range
+from stand_in.blob_storage.ranges import ByteRange, read_range
 from stand_in.blob_storage.requests import Answer, Request, base64_text, etag_text, http_date, md5_of, read_metadata
 from stand_in.blob_storage.sqlite_blobs import Blob, NewBlob, Revision, SqliteBlobs
 
@@ -21,23 +21,21 @@ def replace_blob(blobs: SqliteBlobs, container_id: int, found: Blob | None, new:
 
 async def get_blob(account: Account, request: Request) -> Answer:
     """Get Blob, whole or a range of it."""
-    blob = account.committed.find_blob(request.container, request.blob)
-    read_conditions(request.headers).check_read(blob)
-    byte_range = read_range(request.headers, blob.size)
-    wants_hash = request.headers.get("x-ms-range-get-content-md5", "").lower() == "true"
+    with account.committed.snapshot() as blobs:
+        blob = blobs.find_blob(request.container, request.blob)
+        read_conditions(request.headers).check_read(blob)
+        byte_range = read_range(request.headers, blob.size)
+        _check_wanted_hash(request, byte_range)
+        if byte_range is None:
+            return Answer(200, describe_blob(blob), blobs.read_bytes(blob, 0, blob.size))
+        body = blobs.read_bytes(blob, byte_range.first, byte_range.end)
     headers = describe_blob(blob)
-    if byte_range is None:
-        if wants_hash:
-            raise errors.InvalidHeaderValue("x-ms-range-get-content-md5 needs a range.")
-        return Answer(200, headers, account.committed.read_bytes(blob, 0, blob.size))
-    if wants_hash and byte_range.end - byte_range.first > _MAX_HASHED_RANGE:
-        raise errors.InvalidHeaderValue("x-ms-range-get-content-md5 takes a range of at most 4 MiB.")
-    body = account.committed.read_bytes(blob, byte_range.first, byte_range.end)
     headers["Content-Range"] = byte_range.content_range
+    # Content-MD5 is the body's; that of the whole blob has a header of its own.
     whole_md5 = headers.pop("Content-MD5", None)
     if whole_md5 is not None:
         headers["x-ms-blob-content-md5"] = whole_md5
-    if wants_hash:
+    if _wants_hash(request):
         headers["Content-MD5"] = base64_text(md5_of(body))
     return Answer(206, headers, body)
 
@@ -99,6 +97,17 @@ async def delete_blob(account: Account, request: Request) -> Answer:
 
     await account.write(delete)
     return Answer(202, {"x-ms-delete-type-permanent": "true"})
+
+
+def _wants_hash(request: Request) -> bool:
+    return request.headers.get("x-ms-range-get-content-md5", "").lower() == "true"
+
+
+def _check_wanted_hash(request: Request, byte_range: ByteRange | None) -> None:
+    if not _wants_hash(request):
+        return
+    if byte_range is None or byte_range.end - byte_range.first > _MAX_HASHED_RANGE:
+        raise errors.InvalidHeaderValue("x-ms-range-get-content-md5 takes a range of at most 4 MiB.")
 
 
 def describe_blob(blob: Blob) -> dict[str, str]:

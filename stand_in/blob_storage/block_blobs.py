@@ -113,15 +113,16 @@ async def get_block_list(account: Account, request: Request) -> Answer:
     kind = request.query.get("blocklisttype", "committed").lower()
     if kind not in ("committed", "uncommitted", "all"):
         raise errors.InvalidQueryParameterValue("blocklisttype is committed, uncommitted or all.")
-    container_id, blob = account.committed.look_for_blob(request.container, request.blob)
-    staged = account.committed.list_staged_blocks(container_id, request.blob)
+    with account.committed.snapshot() as blobs:
+        container_id, blob = blobs.look_for_blob(request.container, request.blob)
+        staged = blobs.list_staged_blocks(container_id, request.blob)
+        committed = [] if blob is None else blobs.list_committed_blocks(blob)
     if blob is None and not staged:
         raise errors.BlobNotFound
     if blob is not None and blob.blob_type != BLOCK_BLOB:
         raise errors.InvalidBlobType
     root = ElementTree.Element("BlockList")
     if kind != "uncommitted":
-        committed = [] if blob is None else account.committed.list_committed_blocks(blob)
         _add_blocks(root, "CommittedBlocks", [(block_id, size) for block_id, size, _ in committed])
     if kind != "committed":
         _add_blocks(root, "UncommittedBlocks", staged)

@@ -51,8 +51,9 @@ async def list_containers(account: Account, request: Request) -> Answer:
 async def list_blobs(account: Account, request: Request) -> Answer:
     """List Blobs, flat or with a delimiter."""
     page = _read_page(request, allowed=frozenset({"metadata"}))
-    container = account.committed.find_container(request.container)
-    entries = list(islice(_walk(account.committed, container, page), page.limit + 1))
+    with account.committed.snapshot() as blobs:
+        container = blobs.find_container(request.container)
+        entries = list(islice(_walk(blobs, container, page), page.limit + 1))
     root = _new_listing(request)
     root.set("ContainerName", request.container)
     parent = ElementTree.SubElement(root, "Blobs")
@@ -113,8 +114,8 @@ def _encode_marker(name: str) -> str:
 
 def _decode_marker(marker: str) -> str:
     try:
-        return base64.urlsafe_b64decode(marker).decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError):
+        return base64.b64decode(marker, b"-_", validate=True).decode("utf-8")
+    except (binascii.Error, ValueError):
         raise errors.InvalidQueryParameterValue("The marker is not one of this account.") from None
 
 

@@ -6,10 +6,11 @@ with WAL and synchronous=FULL a commit becomes visible to readers when its fsync
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from stand_in.blob_storage.errors import BlobNotFound, ContainerNotFound
 
@@ -111,6 +112,15 @@ class SqliteBlobs:
 
     def _execute(self, statement: str, /, **values: Any) -> sqlite3.Cursor:
         return self.connection.execute(SQL[statement], values)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Self]:
+        """Let several reads see one state, whatever is committed meanwhile. Not to be held over an await."""
+        self.connection.execute("BEGIN")
+        try:
+            yield self
+        finally:
+            self.connection.execute("COMMIT")
 
     # containers
     def insert_container(self, name: str, metadata: dict[str, str], revision: Revision) -> bool:

@@ -96,6 +96,12 @@ class Client(asyncio.Protocol):
 
     # the server's side
 
+    @property
+    def unsent_bytes(self) -> int:
+        """How much waits to be written, here or in front of the socket."""
+        in_transport = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return self._amqp.pending_output + in_transport
+
     def flush(self) -> None:
         """Write what there is to say."""
         if self._transport is None:

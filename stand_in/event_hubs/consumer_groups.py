@@ -39,6 +39,11 @@ class ConsumerGroups:
     def __init__(self) -> None:
         self._readers: dict[Seat, list[Reader]] = {}
 
+    @property
+    def reader_count(self) -> int:
+        """How many seats are taken."""
+        return sum(len(seated) for seated in self._readers.values())
+
     def join(self, seat: Seat, reader: Reader) -> None:
         """Take a seat, turning out whoever has to go. Raises LinkRefused."""
         seated = self._readers.get(seat, [])

@@ -1,7 +1,7 @@
 """The namespace: all hubs of one emulator, who reads them, and how an event gets its place.
 
 Hubs exist from their first use, with as many partitions as the emulator was started with. An event goes to the
-partition of its link, else to the one its key hashes to, else to the next one in turn.
+partition of its link, else to the one its key hashes to, else to the next one round robin.
 """
 
 import logging
@@ -41,7 +41,7 @@ class Namespace:
         self.groups = ConsumerGroups()
         self._partition_count = partition_count
         self._hubs: dict[str, Hub] = {}
-        self._turns: Counter[int] = Counter()
+        self._round_robin: Counter[int] = Counter()
         self._readers: dict[tuple[int, int], set[PartitionReader]] = {}
 
     def hub(self, name: str) -> Hub:
@@ -77,8 +77,8 @@ class Namespace:
         self.log.append(hub, partition, events, self.now_ms())
 
     def _next_partition(self, hub: Hub) -> int:
-        self._turns[hub.hub_id] += 1
-        return self._turns[hub.hub_id] % hub.partition_count
+        self._round_robin[hub.hub_id] += 1
+        return self._round_robin[hub.hub_id] % hub.partition_count
 
     def subscribe(self, hub: Hub, partition: int, reader: PartitionReader) -> None:
         """Tell a reader whenever the partition grew."""

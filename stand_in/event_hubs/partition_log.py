@@ -16,6 +16,7 @@ from typing import Final
 
 from stand_in.event_hubs.events import NewEvent, StoredEvent
 
+_LOCK_SECONDS: Final = 1.0  # for somebody who writes into the file from outside; the server stands still meanwhile
 _SQL: Final = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 _STATEMENTS: Final = dict(re.findall(r"^-- name: (\w+)\n(.*?)(?=^-- name: |\Z)", _SQL, re.MULTILINE | re.DOTALL))
 
@@ -43,7 +44,7 @@ class PartitionLog:
     """The events of one namespace. For one thread."""
 
     def __init__(self, database: Path) -> None:
-        self._connection = sqlite3.connect(database, isolation_level=None)
+        self._connection = sqlite3.connect(database, isolation_level=None, timeout=_LOCK_SECONDS)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.executescript(_STATEMENTS["create_tables"])

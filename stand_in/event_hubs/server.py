@@ -1,6 +1,6 @@
 """The server: accepts clients, and lets nothing be said before what it says is stored.
 
-Everything happens on one event loop. Connections queue what they have to say; in the next turn of the loop the log is
+Everything happens on one event loop. Connections queue what they have to say; in the next round of the loop the log is
 committed once for all of them and their queues are written. If the commit fails nothing of it is written, and those
 connections are cut: their clients do not know whether they were heard, which is the truth.
 """
@@ -47,6 +47,21 @@ class EventHubsServer:
         """The TCP port on 127.0.0.1."""
         assert self._listener is not None
         return int(self._listener.sockets[0].getsockname()[1])
+
+    @property
+    def client_count(self) -> int:
+        """How many connections are open."""
+        return len(self._clients)
+
+    @property
+    def reader_count(self) -> int:
+        """How many consumers hold a partition."""
+        return self._namespace.groups.reader_count
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much waits in front of the sockets."""
+        return sum(client.unsent_bytes for client in self._clients)
 
     async def listen(self, port: int) -> None:
         """Accept clients. Raises OSError when the port is taken."""

@@ -35,9 +35,8 @@ class ClassicHttp:
         self, function: Function, values: Mapping[str, str], scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Answer one request with one function."""
-        body = await read_body(receive)
-        if header(scope, b"content-length") is None:
-            body = b""  # the real host hands a chunked upload over as an empty body
+        # The real host hands a chunked upload over as an empty body.
+        body = await read_body(receive) if header(scope, b"content-length") is not None else b""
         context = new_context(function, header(scope, b"traceparent"), header(scope, b"tracestate"))
         data = http_call_data(function.name, values, scope, body)
         try:

@@ -6,7 +6,8 @@ HostError
 ├── FunctionInError      one function cannot run; the others can
 ├── BindingFailed        an input could not be provided, or an output not be delivered, for one call
 ├── ExpressionUnresolved a `{name}` or `%NAME%` of a binding has no value
-└── InvocationFailed     user code raised, took too long, or returned what cannot be sent
+└── InvocationFailed     user code raised, or returned what cannot be sent
+    └── InvocationTimedOut   it took longer than `functionTimeout`
 """
 
 
@@ -44,3 +45,7 @@ class InvocationFailed(HostError):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
+
+
+class InvocationTimedOut(InvocationFailed):
+    """This happened: a call took longer than host.json's `functionTimeout`."""

@@ -8,7 +8,6 @@ comes after `paint`, which a sort by lower case would turn round): that is also 
 import inspect
 import json
 import logging
-import os
 import re
 import sys
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from stand_in.host.function import Binding, Function
 from stand_in.host.function_module import DEFAULT_SCRIPT, app_functions
 from stand_in.host.function_signature import read_signature
 from stand_in.host.host_json import HostJson
+from stand_in.host.retry_policy import read_policy
 from stand_in.host.supported_bindings import check_binding
 from stand_in.host.timer_schedule import parse_schedule
 
@@ -60,6 +60,10 @@ def index_app(app_dir: Path, host_json: HostJson, settings: Mapping[str, str]) -
     functions.sort(key=lambda function: function.name.upper())
     checked: list[Function] = []
     for function in functions:
+        unnamed = _name_errors(function)
+        if unnamed:  # the real host does not even list such a function
+            logger.error("The '%s' function is in error: %s", function.name, unnamed)
+            continue
         errors = _errors(function, checked, settings)
         for error in errors:
             logger.error("The '%s' function is in error: %s", function.name, error)
@@ -128,15 +132,21 @@ def _check_names_differ(functions: list[Function]) -> None:
             )
 
 
+def _name_errors(function: Function) -> str | None:
+    """What is wrong with the function's name or its bindings' names."""
+    if not _FUNCTION_NAME.match(function.name) or function.name.lower() == "host":
+        return f"'{function.name}' is not a valid function name."
+    for binding in function.bindings:
+        if not _BINDING_NAME.match(binding.name):
+            return f"The binding name {binding.name} is invalid. Please assign a valid name to the binding."
+    return None
+
+
 def _errors(function: Function, earlier: list[Function], settings: Mapping[str, str]) -> list[str]:
     """What the host has against this one function."""
-    if not _FUNCTION_NAME.match(function.name) or function.name.lower() == "host":
-        return [f"'{function.name}' is not a valid function name."]
     errors: list[str] = []
     seen: set[str] = set()
     for binding in function.bindings:
-        if not _BINDING_NAME.match(binding.name):
-            errors.append(f"The binding name {binding.name} is invalid. Please assign a valid name to the binding.")
         if binding.name.lower() in seen:
             errors.append(f"Multiple bindings with name '{binding.name}' discovered. Binding names must be unique.")
         seen.add(binding.name.lower())
@@ -153,10 +163,11 @@ def _trigger_errors(function: Function, earlier: list[Function], settings: Mappi
     if trigger.type == "timerTrigger":
         try:
             parse_schedule(resolve_settings(str(trigger.get("schedule", "")), settings))
-        except ExpressionUnresolved as error:
+            read_policy(function.retry)
+        except (ExpressionUnresolved, ValueError) as error:
             return [f"Error indexing method 'Functions.{function.name}'. {error}"]
-        except ValueError as error:
-            return [f"Error indexing method 'Functions.{function.name}'. {error}"]
+    elif function.retry:
+        logger.warning("The retry policy of %s has no effect: only timers have one here", function.name)
     return []
 
 
@@ -190,8 +201,3 @@ def _is_disabled(name: str, settings: Mapping[str, str]) -> bool:
     wanted = f"AzureWebJobs.{name}.Disabled".lower()
     value = next((value for key, value in settings.items() if key.lower() == wanted), "")
     return value.lower() in ("true", "1")
-
-
-def app_settings() -> Mapping[str, str]:
-    """App settings are the environment."""
-    return os.environ

@@ -37,9 +37,9 @@ def app_functions(app_dir: Path, script_name: str) -> list[Any]:
         )
         return []
     _warn_of_shadows(app_dir)
-    module = _import(path)
+    register = _register(_import(path), script_name)
     try:
-        functions: list[Any] = _register(module, script_name).get_functions()
+        functions: list[Any] = register.get_functions()
     except Exception as error:
         raise IndexingFailed(_describe(error, path)) from error
     return functions

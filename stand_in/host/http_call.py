@@ -15,6 +15,6 @@ def http_call_data(function_name: str, values: Mapping[str, str], scope: Scope, 
     }
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
-        key, text = name.decode("latin-1"), value.decode("latin-1")
+        key, text = name.decode("latin-1"), value.decode("utf-8")
         headers[key] = f"{headers[key]},{text}" if key in headers else text
     return CallData(function_name, values, query, headers, lambda: body)

@@ -6,6 +6,7 @@ The port is bound early, so that its number is known and a taken one is noticed 
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Generator
 from typing import Any
@@ -16,6 +17,9 @@ from stand_in.host.asgi import Receive, Scope, Send
 
 SHUTDOWN_GRACE_S = 10  # what the host gives its workers; then running requests are cancelled
 KEEP_ALIVE_S = 130  # Kestrel's
+
+
+logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # when it starts and stops is said by the host
 
 
 def reserve_port(port: int) -> socket.socket:

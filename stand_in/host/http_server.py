@@ -6,6 +6,7 @@ host in state Error answers 503 to everything but `/admin`.
 """
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -91,7 +92,12 @@ class HttpHost:
 
     async def _function(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         assert self.routes is not None
-        found = self.routes.find(scope["method"], path)
+        try:
+            found = self.routes.find(scope["method"], path)
+        except re.error as error:  # the real host starts with it, too, and fails when it is first used
+            logger.error("A regex constraint of a route cannot be used: %s", error)
+            await respond(send, 500)
+            return
         if found is None:
             if path == "/":
                 await self._homepage(send)
@@ -159,8 +165,7 @@ class HttpHost:
         elif app is None:
             await respond(send, 404)
         else:
-            prefix = path[: len("/runtime/webhooks/") + len(extension)]
-            await app({**scope, "root_path": scope.get("root_path", "") + prefix}, receive, send)
+            await app(scope, receive, send)
 
     async def _homepage(self, send: Send) -> None:
         if self.has_homepage:

@@ -9,6 +9,7 @@ An error is logged here, once, with the function's name and the invocation id, a
 """
 
 import asyncio
+import concurrent.futures
 import contextvars
 import logging
 import os
@@ -23,13 +24,15 @@ from datetime import timedelta
 from typing import Any
 
 from stand_in.host import conversion
-from stand_in.host.errors import InvocationFailed
+from stand_in.host.errors import InvocationFailed, InvocationTimedOut
 from stand_in.host.function import Function
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_THREADS = 1000  # what the host sets for the worker when PYTHON_THREADPOOL_THREAD_COUNT is absent
-_OWN_FILES = os.path.dirname(__file__)
+_OWN_PLACES = (os.path.dirname(__file__), os.path.dirname(concurrent.futures.__file__))
+# What the SDK appends to an orchestrator's exception: the state for the extension, with inputs that no log should have.
+_STATE_MARKER = "$OutOfProcData$"
 
 current_invocation: contextvars.ContextVar["Context | None"] = contextvars.ContextVar(
     "current_invocation", default=None
@@ -92,7 +95,12 @@ class Outcome:
 
 
 def new_context(
-    function: Function, traceparent: str | None = None, tracestate: str | None = None, *, is_traced: bool = True
+    function: Function,
+    traceparent: str | None = None,
+    tracestate: str | None = None,
+    *,
+    is_traced: bool = True,
+    retry: RetryContext | None = None,
 ) -> Context:
     """The context of a new call; it continues the caller's trace when there is one. Timers have none."""
     trace_parent = _child_of(traceparent) if traceparent else new_traceparent()
@@ -101,7 +109,7 @@ def new_context(
         function_name=function.name,
         function_directory=function.directory,
         trace_context=TraceContext(trace_parent if is_traced else "", tracestate or ""),
-        retry_context=RetryContext(),
+        retry_context=retry or RetryContext(),
     )
 
 
@@ -137,7 +145,7 @@ class Invocations:
                 "Exception while executing function: %s (invocation %s)\n%s",
                 function.name,
                 context.invocation_id,
-                text,
+                text.partition(_STATE_MARKER)[0],
                 extra={"function": function.name, "invocation_id": context.invocation_id},
             )
             raise InvocationFailed(text) from error
@@ -174,7 +182,7 @@ class Invocations:
         except TimeoutError as error:
             if not timer.expired():
                 raise
-            raise InvocationFailed(self._timeout_text(function, context)) from error
+            raise InvocationTimedOut(self._timeout_text(function, context)) from error
 
     def _timeout_text(self, function: Function, context: Context) -> str:
         text = (
@@ -201,7 +209,7 @@ def failure_text(error: BaseException) -> str:
     """What the worker reports of an exception; the host's own frames at the top of the stack are left out."""
     frames = traceback.extract_tb(error.__traceback__)
     own = 0
-    while own < len(frames) and frames[own].filename.startswith(_OWN_FILES):
+    while own < len(frames) and frames[own].filename.startswith(_OWN_PLACES):
         own += 1
     kept = frames[own:] or frames
     stack = "".join(traceback.format_list(kept))

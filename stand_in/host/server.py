@@ -1,13 +1,12 @@
 """The host put together: settings, host.json, the app's index, engine, timers, HTTP, in the order in which they start.
 
-Whatever is wrong with the app decides what the host becomes, as on Azure: an app that cannot be indexed leaves a
-running host without functions, and an error of the host's own configuration (or a route template) leaves one in state
-Error that answers 503. Both are logged with their reason, and both keep serving `/admin`.
+A host whose app is unusable runs all the same (see `loaded_app`): it serves `/admin` and the log says why.
 """
 
 import logging
 import os
 import socket
+import time
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,17 +20,19 @@ from stand_in.host.bindings.signalr import ConnectionInfoInput, SignalROutput
 from stand_in.host.cors import read_cors
 from stand_in.host.durable_functions import DurableFunctions
 from stand_in.host.durable_service import DurableService
-from stand_in.host.errors import BindingFailed, HostStartFailed, IndexingFailed
+from stand_in.host.errors import BindingFailed
 from stand_in.host.expressions import resolve_settings
 from stand_in.host.function_calls import FunctionCalls
-from stand_in.host.function_index import FunctionIndex, http_methods, index_app
-from stand_in.host.host_json import HostJson, read_host_json
-from stand_in.host.http_listener import HttpListener, reserve_port
+from stand_in.host.function_index import FunctionIndex, http_methods
+from stand_in.host.host_json import HostJson
+from stand_in.host.http_listener import SHUTDOWN_GRACE_S, HttpListener, reserve_port
 from stand_in.host.http_server import HttpFunctions, HttpHost
 from stand_in.host.invocation import DEFAULT_THREADS, Invocations
 from stand_in.host.keys import Keys, load_keys
+from stand_in.host.loaded_app import LoadedApp, load_app
+from stand_in.host.log_levels import LogLevels
 from stand_in.host.request_limits import RequestLimits
-from stand_in.host.route_table import RouteTable, full_route
+from stand_in.host.route_table import full_route
 from stand_in.host.timer_schedule import parse_schedule
 from stand_in.host.timers import Timer, Timers
 
@@ -46,7 +47,7 @@ class FunctionsHost:
     worker_socket: socket.socket
     invocations: Invocations
     signalr: SignalROutput
-    timers: Timers | None
+    timers: Timers
     durable: DurableService | None
 
     @property
@@ -54,24 +55,15 @@ class FunctionsHost:
         return self.listener.port
 
     async def stop(self) -> None:
+        """Refuse new requests at once; give those in flight, and then the activities, ten seconds together."""
+        began = time.monotonic()
         await self.listener.stop()
-        if self.timers is not None:
-            await self.timers.stop()
+        await self.timers.stop()
         if self.durable is not None:
-            await self.durable.stop()
+            await self.durable.stop(max(1.0, SHUTDOWN_GRACE_S - (time.monotonic() - began)))
         await self.signalr.close()
         self.invocations.close()
         self.worker_socket.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _App:
-    """What became of the app: its configuration and functions, or why the host is in state Error."""
-
-    host_json: HostJson
-    index: FunctionIndex
-    routes: RouteTable | None
-    errors: tuple[str, ...] = ()
 
 
 async def start_server(*, port: int, state_dir: Path, app_dir: Path, enable_auth: bool = False) -> FunctionsHost:
@@ -83,7 +75,8 @@ async def start_server(*, port: int, state_dir: Path, app_dir: Path, enable_auth
     settings = os.environ
     _set_defaults(settings, app_dir, listener.port)
     os.chdir(app_dir)
-    app = _load(app_dir, settings)
+    app = load_app(app_dir, settings)
+    _filter_logs(app.host_json)
     keys = load_keys(state_dir / "keys.json")
     invocations = Invocations(
         timeout=app.host_json.function_timeout,
@@ -91,8 +84,8 @@ async def start_server(*, port: int, state_dir: Path, app_dir: Path, enable_auth
     )
     signalr = SignalROutput(settings)
     durable = None
-    if not app.errors:
-        durable = DurableService(app.host_json, keys, state_dir, listener.port)
+    if app.durable is not None:
+        durable = DurableService(app.durable, keys, state_dir, listener.port)
     values = BindingValues(
         {
             "durableClient": DurableClientInput(_client_binding(durable), settings),
@@ -147,27 +140,13 @@ def _set_defaults(settings: MutableMapping[str, str], app_dir: Path, port: int) 
     settings.setdefault("PYTHON_THREADPOOL_THREAD_COUNT", str(DEFAULT_THREADS))
 
 
-def _load(app_dir: Path, settings: MutableMapping[str, str]) -> _App:
-    nothing = FunctionIndex((), is_fastapi_mode=False)
-    try:
-        host_json = read_host_json(app_dir, settings)
-    except HostStartFailed as error:
-        return _in_error(HostJson({}), nothing, error)
-    index = nothing
-    try:
-        index = index_app(app_dir, host_json, settings)
-        routes = RouteTable(index, host_json.route_prefix)
-    except IndexingFailed as error:
-        logger.error("Worker failed to index functions: %s", error)
-        return _App(host_json, nothing, RouteTable(nothing, ""))
-    except HostStartFailed as error:
-        return _in_error(host_json, index, error)
-    return _App(host_json, index, routes)
-
-
-def _in_error(host_json: HostJson, index: FunctionIndex, error: HostStartFailed) -> _App:
-    logger.error("The host cannot start: %s", error)
-    return _App(host_json, index, None, (str(error),))
+def _filter_logs(host_json: HostJson) -> None:
+    """What host.json's logLevel wants of the process's log handlers. PYTHON_ENABLE_DEBUG_LOGGING opens the root."""
+    if os.environ.get("PYTHON_ENABLE_DEBUG_LOGGING") == "1":
+        logging.getLogger().setLevel(logging.DEBUG)
+    levels = LogLevels(host_json.log_levels)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(levels)
 
 
 def _http_functions(
@@ -191,7 +170,9 @@ def _timers(index: FunctionIndex, settings: MutableMapping[str, str], state_dir:
     return Timers(timers, state_dir / "timers", calls.call_timer)
 
 
-def _admin(app: _App, app_dir: Path, settings: MutableMapping[str, str], keys: Keys, calls: FunctionCalls) -> Router:
+def _admin(
+    app: LoadedApp, app_dir: Path, settings: MutableMapping[str, str], keys: Keys, calls: FunctionCalls
+) -> Router:
     api = AdminApi(
         app_dir=app_dir,
         host_id=host_id(),
@@ -205,7 +186,7 @@ def _admin(app: _App, app_dir: Path, settings: MutableMapping[str, str], keys: K
     return api.router()
 
 
-def _announce(app: _App, port: int) -> None:
+def _announce(app: LoadedApp, port: int) -> None:
     """The list of functions, as `func start` prints it."""
     if not app.index.functions:
         return

@@ -17,11 +17,11 @@ from typing import Any
 
 from stand_in.host.asgi import Message, RawHeaders, Receive, Scope, Send, header, respond
 from stand_in.host.binding_values import BindingValues
-from stand_in.host.errors import HostError, InvocationFailed
+from stand_in.host.errors import HostError, InvocationFailed, InvocationTimedOut
 from stand_in.host.expressions import CallData
 from stand_in.host.function import Function
 from stand_in.host.http_call import http_call_data
-from stand_in.host.invocation import Context, Invocations, Outcome, new_context, new_traceparent
+from stand_in.host.invocation import Context, Invocations, Outcome, failure_text, new_context, new_traceparent
 from stand_in.host.request_path import proxied_path, proxied_query
 
 logger = logging.getLogger(__name__)
@@ -71,6 +71,7 @@ class _Call:
     route_values: Mapping[str, str]
     context: Context
     data: CallData
+    answer: "_SendAtFirstByte"
     outcome: Outcome | None = None
 
 
@@ -101,21 +102,26 @@ class StreamingHttp:
         """Answer one request with one function."""
         context = new_context(function, header(scope, b"traceparent"), header(scope, b"tracestate"))
         data = http_call_data(function.name, values, scope)
-        call = _Call(function, values, context, data)
+        answer = _SendAtFirstByte(send)
+        call = _Call(function, values, context, data, answer)
         self._calls[context.invocation_id] = call
-        first_byte = _SendAtFirstByte(send)
         try:
-            await self._app(self._proxied(scope, context), receive, first_byte)
-        except InvocationFailed:
-            pass  # logged where it happened; FastAPI has answered
-        except Exception:
-            if first_byte.is_started:
-                raise  # the server resets the connection, which is what the client of the real host sees
-            logger.exception("Exception while answering for %s (invocation %s)", function.name, context.invocation_id)
-            await respond(send, 500)
+            await self._app(self._proxied(scope, context), receive, answer)
+        except Exception as error:  # noqa: BLE001 - whatever breaks an answer off is told to the client and the log
+            # A failed function was logged where it ran, and FastAPI answered for it before it raised again.
+            if not answer.is_complete:
+                await self._give_up(call, error, send)
         finally:
             self._calls.pop(context.invocation_id, None)
         await self._flush(call)
+
+    async def _give_up(self, call: _Call, error: Exception, send: Send) -> None:
+        """An answer broke off: an empty 500 when nothing was sent, else the connection is cut."""
+        function, invocation_id = call.function.name, call.context.invocation_id
+        logger.error("The answer of %s (invocation %s) broke off: %s", function, invocation_id, failure_text(error))
+        if call.answer.is_started:
+            raise error  # makes the server close the connection, so that the client knows
+        await respond(send, 500)
 
     async def _invoke(self, request: Any) -> Any:
         """FastAPI's endpoint: run the function and return what FastAPI is to send."""
@@ -129,6 +135,9 @@ class StreamingHttp:
         arguments[call.function.trigger.name] = request
         try:
             call.outcome = await self._invocations.run(call.function, arguments, call.context)
+        except InvocationTimedOut:
+            call.answer.make_empty_500()
+            raise
         except InvocationFailed as failed:
             # FastAPI knows what to do with its own HTTPException, so it gets the function's exception itself.
             raise (failed.__cause__ or failed) from None
@@ -199,7 +208,13 @@ class _SendAtFirstByte:
         self._send = send
         self._head: Message | None = None
         self._is_refused = False
+        self._is_500 = False
         self.is_started = False
+        self.is_complete = False
+
+    def make_empty_500(self) -> None:
+        """Whatever is sent from now on, the client gets an empty 500."""
+        self._is_500 = True
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -213,8 +228,8 @@ class _SendAtFirstByte:
             head, self._head = self._head, None
             self.is_started = True
             headers: RawHeaders = [pair for pair in head["headers"] if pair[0].lower() not in _HOP_HEADERS]
-            if not all(value.isascii() for _, value in headers):
-                self._is_refused = True
+            if self._is_500 or not all(value.isascii() for _, value in headers):
+                self._is_refused = self.is_complete = True
                 await respond(self._send, 500)
                 return
             has_length = any(name.lower() == b"content-length" for name, _ in headers)
@@ -222,3 +237,4 @@ class _SendAtFirstByte:
                 headers.append((b"content-length", b"0"))
             await self._send({**head, "headers": headers})
         await self._send(message)
+        self.is_complete = not message.get("more_body", False)

@@ -153,7 +153,8 @@ class ClientConnection:
         protocol = PROTOCOLS.get(request.protocol)
         if protocol is None:
             raise HubProtocolError(f"The protocol '{request.protocol}' is not supported.")
-        if request.version != protocol.version:
+        # Lower ones are accepted as ASP.NET Core does it; a client exists that asks for 0.
+        if request.version > protocol.version:
             raise HubProtocolError(
                 f"The server does not support version {request.version} of the '{request.protocol}' protocol."
             )

@@ -7,8 +7,8 @@ They are one resource, `/_admin/faults`; PUT replaces it, DELETE takes it away:
      "drop": 0.1, "duplicate": 0.05, "reorder": 0.1, "delay": 0.02, "seed": 7, "stallPings": false}
 
 `sends` and `negotiations` are used up in order, one for each request. Status 0 cuts the connection instead of
-answering; status 202 lets one pass, so that the third can be the one that fails. With `"applied": true` the message goes out all
-the same, and only the sender does not learn it.
+answering; status 202 lets one pass, so that the third can be the one that fails. With `"applied": true` the message
+goes out all the same, and only the sender does not learn it.
 
 The ratios apply to sends that were accepted: dropped ones reach nobody, duplicated ones arrive twice, reordered ones
 wait until the next one has gone first (or for a second), `delay` holds the answer back for that many seconds. One

@@ -23,7 +23,7 @@ async def serve_events(request: web.Request, connection: ClientConnection) -> we
         assert request.transport is not None
         connection.on_abort = request.transport.abort
         await response.write(b":\r\n\r\n")
-        while data := await _outgoing_while_connected(request, connection):
+        while data := await connection.outgoing():
             events = (b"data: " + record + b"\r\n\r\n" for record in split_text_records(data))
             await response.write(b"".join(events))
         if not connection.aborted:
@@ -33,17 +33,6 @@ async def serve_events(request: web.Request, connection: ClientConnection) -> we
     finally:
         connection.end()
     return response
-
-
-async def _outgoing_while_connected(request: web.Request, connection: ClientConnection) -> bytes:
-    """The next records. A stream that nobody reads shows only in its transport, so that is looked at now and then."""
-    while True:
-        try:
-            async with asyncio.timeout(1.0):
-                return await connection.outgoing()
-        except TimeoutError:
-            if request.transport is None or request.transport.is_closing():
-                return b""
 
 
 class LongPolls:

@@ -83,7 +83,7 @@ Record = Invocation | StreamItem | Completion | CancelInvocation | Ping | Close
 
 
 class Decoder(Protocol):
-    """Turns the bytes of one connection into records, keeping an unfinished rest."""
+    """Makes records of the bytes of one connection, keeping an unfinished rest."""
 
     def feed(self, data: bytes) -> list[Record]: ...
 

@@ -29,23 +29,63 @@ SHUTDOWN_SECONDS = 2.0
 class SignalRServer:
     """A running emulator."""
 
-    def __init__(self, emulator: Emulator, runner: web.AppRunner, port: int, heartbeat: "asyncio.Task[None]") -> None:
+    def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
-        self._runner = runner
-        self._port = port
-        self._heartbeat = heartbeat
+        self._outbox = Outbox(emulator)
+        self._clients = ClientEndpoint(emulator)
+        app = web.Application(middlewares=[answer_refusals], client_max_size=MAXIMUM_BODY_BYTES)
+        app.on_response_prepare.append(cross_origin)
+        for part in (RestApi(emulator, self._outbox), self._clients, AdminApi(emulator)):
+            app.add_routes(part.routes())
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            # A stream or a poll whose client went away ends at once, and its records wait for the next poll.
+            handler_cancellation=True,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+            max_line_size=MAXIMUM_LINE_BYTES,
+            max_field_size=MAXIMUM_HEADER_BYTES,
+        )
+        self._beating: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
-        return self._port
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    async def start(self, port: int) -> None:
+        """Accept connections on 127.0.0.1."""
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        self._beating = asyncio.create_task(self._beat())
 
     async def stop(self) -> None:
         """Say goodbye to the clients (they may reconnect), then close everything."""
-        self._heartbeat.cancel()
-        await asyncio.wait([self._heartbeat])
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.wait([self._beating])
         for connection in list(self.emulator.connections.values()):
             connection.close("Service is shutting down.", allow_reconnect=True)
         await self._runner.cleanup()
+
+    def heartbeat(self) -> None:
+        """Do what is due by the clock: pings, timeouts, memberships that lapse."""
+        self._clients.heartbeat()
+        self._outbox.release_held()
+        for hub in self.emulator.hubs:
+            hub.forget_lapsed()
+
+    async def _beat(self) -> None:
+        timings = self.emulator.timings
+        shortest = min(timings.ping, timings.client_timeout, timings.handshake, timings.pending)
+        while True:
+            await asyncio.sleep(min(1.0, shortest / 4))
+            self.heartbeat()
 
 
 async def start_server(*, port: int, state_dir: Path, timings: Timings | None = None) -> SignalRServer:
@@ -55,31 +95,14 @@ async def start_server(*, port: int, state_dir: Path, timings: Timings | None = 
 
 async def serve(emulator: Emulator, *, port: int) -> SignalRServer:
     """Serve this emulator on 127.0.0.1."""
-    outbox, clients = Outbox(emulator), ClientEndpoint(emulator)
-    app = web.Application(middlewares=[answer_refusals], client_max_size=MAXIMUM_BODY_BYTES)
-    app.on_response_prepare.append(cross_origin)
-    app.add_routes([*RestApi(emulator, outbox).routes(), *clients.routes(), *AdminApi(emulator).routes()])
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        handle_signals=False,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-        max_line_size=MAXIMUM_LINE_BYTES,
-        max_field_size=MAXIMUM_HEADER_BYTES,
-    )
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-    except OSError:
-        await runner.cleanup()
-        raise
-    heartbeat = asyncio.create_task(_heartbeat(emulator, clients, outbox))
-    return SignalRServer(emulator, runner, runner.addresses[0][1], heartbeat)
+    server = SignalRServer(emulator)
+    await server.start(port)
+    return server
 
 
 @web.middleware
 async def answer_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn what was refused into the service's answer."""
+    """Give what was refused the form of the service's answer."""
     try:
         return await handler(request)
     except web.HTTPRequestEntityTooLarge:
@@ -92,15 +115,3 @@ async def answer_refusals(request: web.Request, handler: Handler) -> web.StreamR
     if request.path.startswith("/client"):
         return errors.client_response(refusal)
     return errors.data_plane_response(refusal)
-
-
-async def _heartbeat(emulator: Emulator, clients: ClientEndpoint, outbox: Outbox) -> None:
-    """See to pings, timeouts and what lapses; as often as the shortest of the times asks for."""
-    timings = emulator.timings
-    interval = min(1.0, timings.ping / 4, timings.client_timeout / 4, timings.handshake / 4, timings.pending / 4)
-    while True:
-        await asyncio.sleep(interval)
-        clients.heartbeat()
-        outbox.release_held()
-        for hub in emulator.hubs:
-            hub.forget_lapsed()

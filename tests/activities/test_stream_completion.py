@@ -194,20 +194,22 @@ async def test_an_ended_turn_is_not_asked_again() -> None:
 
 async def test_a_second_turn_waits_for_its_parent_and_is_woken() -> None:
     store, model = journals(begin(), begin(SECOND, "And then?")), ScriptedModel("Because.")
-    surroundings = around(store, model)
-    surroundings.instances.started.append(TURN)
+    instances = FakeInstances()
+    instances.started.append(TURN)
+    surroundings = replace(around(store, model), instances=instances)
     assert await Attempt(surroundings, request(turn=SECOND)).run() == {"result": "waiting", "for": TURN}
     await Attempt(surroundings, request()).run()
-    assert surroundings.instances.woken == [(SECOND, TURN)]
+    assert instances.woken == [(SECOND, TURN)]
     await Attempt(surroundings, request(turn=SECOND)).run()
     talk = [message.content for message in model.requests[-1].messages]
     assert talk == ["Be brief.", "Why?", "Because.", "And then?"]
 
 
 async def test_a_parent_that_nobody_started_is_started_by_the_turn_behind_it() -> None:
-    surroundings = around(journals(begin(), begin(SECOND)), ScriptedModel("x"))
+    instances = FakeInstances()
+    surroundings = replace(around(journals(begin(), begin(SECOND)), ScriptedModel("x")), instances=instances)
     await Attempt(surroundings, request(turn=SECOND)).run()
-    assert surroundings.instances.started == [TURN]
+    assert instances.started == [TURN]
 
 
 async def test_a_stop_before_the_claim_ends_the_turn_without_a_model_call() -> None:

@@ -71,6 +71,13 @@ async def test_an_empty_journal_reads_as_nothing(journal: BlobJournal) -> None:
     assert await journal.read(CONVERSATION, TURN) == b""
 
 
+async def test_a_large_record_is_appended_whole(journal: BlobJournal) -> None:
+    await journal.create(CONVERSATION, TURN)
+    record = b"0123456789" * 300_000
+    assert await journal.append(CONVERSATION, TURN, record, 0) == 3_000_000
+    assert await journal.read(CONVERSATION, TURN, 2_999_990) == b"0123456789"
+
+
 async def test_an_append_at_a_position_that_is_not_the_end_is_told_so(journal: BlobJournal) -> None:
     await journal.create(CONVERSATION, TURN)
     await journal.append(CONVERSATION, TURN, b"one\n", 0)
@@ -347,3 +354,12 @@ async def test_a_token_is_renewed_before_it_expires_and_kept_while_it_holds() ->
     now += 200
     with pytest.raises(StorageUnavailable, match="ClientAuthenticationError"):
         await header()
+
+
+async def test_tokens_go_to_addresses_with_tls_only() -> None:
+    credential = as_credential(CountingCredential())
+    journal = BlobJournal.from_account_url("https://account.blob.core.windows.net", credential)
+    assert journal.url == "https://account.blob.core.windows.net/journals"
+    await journal.close()
+    with pytest.raises(ValueError, match="https addresses only"):
+        BlobJournal.from_account_url("http://account.blob.core.windows.net", credential)

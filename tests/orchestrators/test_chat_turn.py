@@ -110,7 +110,7 @@ def test_a_turn_is_answered_told_and_logged() -> None:
     drive.complete("stream_completion", DONE)
     assert drive.open("complete_turn")[0].argument == {"turnId": TURN}
     drive.finish()
-    assert drive.output == DONE["summary"] | {"logged": True}
+    assert drive.output == {"status": "completed", "error": None, "logged": True}
     assert drive.statuses[-1] == {"phase": "logged"}
     assert not drive.open("timer")
 

@@ -143,8 +143,10 @@ def test_a_stack_started_by_a_program_ends_with_that_programs_pipe(start: StartS
 def test_no_service_outlives_a_killed_supervisor_and_the_folder_is_free_again(start: StartStack):
     stack = start()
     stack.wait_ready()
+    worker = int((stack.state_dir / "host" / "worker").read_text())
     stack.kill_supervisor()
     assert not stack.status().ready
+    wait_for(lambda: not is_alive(worker), "the end of what a service had started")
 
     again = start()
     assert again.wait_ready().pid == again.process.pid

@@ -1,20 +1,17 @@
-"""write_log_record: exactly one record for a turn, whatever refuses on the way."""
+"""Logging: exactly one record for a turn, whatever refuses on the way."""
 
 import json
 
-from activities.write_log_record import TurnLogging
 from chat import records
 from chat.errors import LogUnavailable, MissingSetting
 from chat.journal import read_journal
+from chat.turn_logging import TurnLogging
 from tests.chat.test_log_record import TURN, journal
 from tests.doubles import CollectingLog, ManualClock, MemoryJournals
 
 
 def logging_to(log: CollectingLog, store: MemoryJournals) -> TurnLogging:
-    async def journals() -> MemoryJournals:
-        return store
-
-    return TurnLogging(journals, lambda: log, ManualClock())
+    return TurnLogging(lambda: store, lambda: log, ManualClock())
 
 
 def ended() -> MemoryJournals:
@@ -49,10 +46,7 @@ async def test_a_missing_setting_is_a_refusal() -> None:
 
     store = ended()
 
-    async def journals() -> MemoryJournals:
-        return store
-
-    assert not await TurnLogging(journals, missing, ManualClock()).deliver(TURN, last_try=True)
+    assert not await TurnLogging(lambda: store, missing, ManualClock()).deliver(TURN, last_try=True)
     assert store.marked == {TURN}
 
 
@@ -69,9 +63,6 @@ async def test_the_prompt_is_what_the_model_was_given() -> None:
 async def test_prompts_can_be_left_out() -> None:
     store, log = ended(), CollectingLog()
 
-    async def journals() -> MemoryJournals:
-        return store
-
-    await TurnLogging(journals, lambda: log, ManualClock(), with_prompts=False).deliver(TURN, last_try=False)
+    await TurnLogging(lambda: store, lambda: log, ManualClock(), with_prompts=False).deliver(TURN, last_try=False)
     assert b"Why?" not in log.events[0][2]
     assert list(records.decode(store.blobs[TURN]))[-1][0].kind == "logged"

@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { CONNECTING, changeConnection, describeConnection } from "../../web/connection-status.js";
+import * as conversation from "../../web/conversation-state.js";
+import { describeTurn } from "../../web/turn-status.js";
+
+const records = (...all) => {
+  let state = conversation.addSend(conversation.emptyConversation("c"), { key: "k", prompt: "p", now: 0 });
+  state = conversation.acceptSend(state, "k", "t");
+  for (const record of all) state = conversation.applyFrame(state, "t", { generation: 1, attempt: 1, ...record });
+  return conversation.finishTurn(state, "t").turns[0];
+};
+const at = (now, grewAt = 0) => ({ now, grewAt, online: true });
+const refused = (problem) => {
+  const sent = conversation.addSend(conversation.emptyConversation("c"), { key: "k", prompt: "p", now: 0 });
+  return conversation.rejectSend(sent, "k", { code: "x", message: "No", ...problem }).turns[0];
+};
+
+test("the first two seconds are dots without words", () => {
+  assert.deepEqual([describeTurn(records(), at(1999)).dots, describeTurn(records(), at(1999)).words], [true, ""]);
+  assert.equal(describeTurn(records(), at(2000)).words, "waiting for the model");
+});
+
+test("a wait tells until when and why, and is over when it is over", () => {
+  const until = new Date(60_000);
+  const turn = records({ kind: "wait", until: until.toISOString(), code: "rate_limited" });
+  assert.equal(describeTurn(turn, at(3000)).words, `waiting until ${until.toLocaleTimeString("en-GB")}: the service is busy`);
+  assert.equal(describeTurn(turn, at(61_000)).words, "waiting for the model");
+});
+
+test("a second attempt is told", () => {
+  assert.equal(describeTurn(records({ kind: "claim", attempt: 2 }), at(3000)).words, "second attempt");
+});
+
+test("flowing text needs no words, silence after it does", () => {
+  const turn = records({ kind: "frame", offset: 0, text: "abc" });
+  assert.deepEqual([describeTurn(turn, at(9000, 8000)).dots, describeTurn(turn, at(9000, 8000)).words], [false, ""]);
+  assert.equal(describeTurn(turn, at(9000, 1000)).words, "waiting for the model");
+});
+
+test("each ending has its sentence and its button", () => {
+  const ended = (status, text, more = {}) => {
+    const { words, action } = describeTurn(records({ kind: "frame", offset: 0, text }, { kind: "end", status, length: text.length, ...more }), at(0));
+    return [words, action?.label ?? null];
+  };
+  assert.deepEqual(ended("completed", "abc"), ["", null]);
+  assert.deepEqual(ended("completed", ""), ["The model gave an empty answer.", "Try again"]);
+  assert.deepEqual(ended("completed", "abc", { finishReason: "length" }), ["This answer ends here because it reached its length limit.", null]);
+  assert.deepEqual(ended("filtered", "abc"), ["The content filter withheld the rest of this answer.", "Rephrase"]);
+  assert.deepEqual(ended("filtered", ""), ["The content filter withheld this answer.", "Rephrase"]);
+  assert.deepEqual(ended("stopped", "abc"), ["This answer was stopped.", "Try again"]);
+  const error = { code: "stalled", message: "The model fell silent", retryable: true };
+  assert.deepEqual(ended("failed", "abc", { error }), ["This answer broke off. The model fell silent.", "Try again"]);
+  assert.deepEqual(ended("failed", "", { error: { ...error, retryable: false } }), ["There is no answer to this. The model fell silent.", "Rephrase"]);
+  assert.deepEqual(ended("rejected", "", { error }), ["There is no answer to this. The model fell silent.", "Try again"]);
+  assert.deepEqual(ended("failed", "", { error: { ...error, code: "context_length_exceeded" } }), ["There is no answer to this. The model fell silent.", "Shorten"]);
+});
+
+test("each refusal of a message has the button that helps", () => {
+  const label = (problem) => describeTurn(refused(problem), at(0)).action.label;
+  assert.equal(label({ status: 401 }), "Sign in");
+  assert.equal(label({ status: 403 }), "Sign in");
+  assert.equal(label({ status: 413 }), "Shorten");
+  assert.equal(label({ status: 400 }), "Rephrase");
+  assert.equal(label({ status: 409 }), "Try again");
+  assert.equal(label({}), "Try again");
+});
+
+test("a limit counts down to the moment when trying again can help", () => {
+  const turn = refused({ status: 429, retryAt: 5000 });
+  const early = describeTurn(turn, at(1000)).action;
+  assert.deepEqual([early.label, early.disabled], ["Try again in 4 s", true]);
+  assert.equal(describeTurn(turn, at(5000)).action.label, "Try again");
+});
+
+test("a connection that heals within three seconds is not mentioned", () => {
+  const down = changeConnection(changeConnection(CONNECTING, { live: true, now: 0 }), { live: false, now: 1000 });
+  assert.equal(describeConnection(down, 3999), "");
+  assert.match(describeConnection(down, 4000), /^Reconnecting/);
+  assert.match(describeConnection(changeConnection(down, { reachable: false, now: 2000 }), 4000), /^Disconnected/);
+  assert.equal(describeConnection(changeConnection(down, { live: true, now: 9000 }), 9000), "");
+});
