@@ -33,31 +33,32 @@ def check_recorded(event: HistoryEvent, decision: Decision | None) -> None:
             raise NonDeterministic(texts.other_name(number, kind, recorded, decision.name))
 
 
-# Per kind of recorded event: the decision it must meet, the text when there is none, and how it calls itself.
+# Per kind of recorded event: the decision it must meet, the text when there is none, and how it calls itself (a timer's
+# text breaks off, as the framework's own does).
 _RECORDED: dict[EventType, tuple[type, Text, Text]] = {
     EventType.TASK_SCHEDULED: (
         ScheduleTask,
         lambda number, fields: texts.missing_activity(number, fields["Name"], fields["Version"] or ""),
-        lambda number, fields: f"an activity task with sequence number {number} named '{fields['Name']}'",
+        lambda number, fields: f"an activity task with sequence number {number} named '{fields['Name']}',",
     ),
     EventType.TIMER_CREATED: (
         CreateTimer,
         lambda number, fields: texts.missing_timer(number),
-        lambda number, fields: f"a timer task with sequence number {number}",
+        lambda number, fields: f"a timer task with sequence number {number} named",
     ),
     EventType.SUB_ORCHESTRATION_CREATED: (
         CreateSubOrchestration,
         lambda number, fields: texts.missing_sub_orchestration(
             number, fields["Name"], fields["Version"], fields["InstanceId"]
         ),
-        lambda number, fields: f"a sub-orchestration task with sequence ID {number} named '{fields['Name']}'",
+        lambda number, fields: f"a sub-orchestration task with sequence ID {number} named '{fields['Name']}',",
     ),
     EventType.EVENT_SENT: (
         SendRequest,
         lambda number, fields: texts.missing_event(number, fields["Name"], fields["InstanceId"]),
         lambda number, fields: (
             f"a send event task with sequence ID {number} of type 'EventSent' name '{fields['Name']}', "
-            f"instance ID '{fields['InstanceId']}'"
+            f"instance ID '{fields['InstanceId']}',"
         ),
     ),
 }

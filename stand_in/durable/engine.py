@@ -27,7 +27,7 @@ from stand_in.durable.errors import (
     WrongStatus,
 )
 from stand_in.durable.failure_texts import unknown_function
-from stand_in.durable.history import HistoryEvent
+from stand_in.durable.history import EventType, HistoryEvent
 from stand_in.durable.instance import InstanceRecord, Status
 from stand_in.durable.names import entity_id, is_entity_id, is_known
 from stand_in.durable.options import DurableOptions
@@ -92,8 +92,8 @@ class DurableEngine:
         trace_context: Mapping[str, Any] | None = None,
     ) -> str:
         """Create an instance; its id. An unknown name is no error here, the instance fails. Raises InstanceExists."""
+        generation = self._generation(instance_id) if instance_id else 0
         instance_id = instance_id or uuid.uuid4().hex
-        self._check_replaceable(instance_id)
         at = self._clock.next()
         record = InstanceRecord(
             instance_id,
@@ -112,17 +112,22 @@ class DurableEngine:
             name=name,
             version=record.version,
             input_text=input_text,
-            generation=0,
+            generation=generation,
             trace_context=trace_context,
         )
         self._running.add_instance(record, started)
         await self._hub.stored()
         return instance_id
 
-    def _check_replaceable(self, instance_id: str) -> None:
+    def _generation(self, instance_id: str) -> int:
+        """How often an instance of this id was replaced. Raises InstanceExists when it must not be."""
         live = self._running.instances.get(instance_id)
         if live is not None and not self.options.override_any_state:
             raise InstanceExists(live.record.status.value)
+        if live is None and self._hub.instance(instance_id) is None:
+            return 0
+        began = [event for event in self._hub.history(instance_id) if event.event_type is EventType.EXECUTION_STARTED]
+        return 1 + (began[0].fields["Generation"] or 0) if began else 1
 
     async def raise_event(self, instance_id: str, name: str, data: str | None) -> None:
         """Send an external event; `data` is JSON text. Raises InstanceNotFound or InstanceFinished."""

@@ -6,6 +6,7 @@ Recorded from the Durable extension 3.19.0; the wording of .NET included.
 from collections.abc import Collection
 
 from stand_in.durable.actions import FAILURE_MARKER
+from stand_in.durable.credentials import hide_credentials
 from stand_in.durable.json_text import compact
 
 _CHANGED = "Was a change made to the orchestrator code after this instance had already started running?"
@@ -76,7 +77,7 @@ def missing_event(task_id: int, name: str, instance_id: str) -> str:
 def other_kind(scheduled: str, action_class: str) -> str:
     """The history has something else under this number. `scheduled` is, for instance, `an activity task`."""
     return (
-        f"A previous execution of this orchestration scheduled {scheduled}, "
+        f"A previous execution of this orchestration scheduled {scheduled} "
         f"but the current orchestration replay instead produced a {action_class} action with this sequence number. "
         f"{_CHANGED}"
     )
@@ -95,6 +96,7 @@ def other_name(task_id: int, kind: str, name: str, now: str) -> str:
 def activity_failed(name: str, worker_text: str) -> tuple[str, str]:
     """Reason and Details of a TaskFailed event, from what the worker reported."""
     message, stack = split_worker_text(worker_text)
+    message = hide_credentials(message)
     details = {
         "$type": "System.Exception, System.Private.CoreLib",
         "ClassName": "System.Exception",
@@ -106,7 +108,7 @@ def activity_failed(name: str, worker_text: str) -> tuple[str, str]:
             "RemoteStackTrace": stack,
             "RemoteMessage": message,
             "RemoteTypeName": None,
-            "Message": worker_text,
+            "Message": f"Result: Failure\nException: {message}\nStack: {stack}",
             "Data": {"$type": "System.Collections.ListDictionaryInternal, System.Private.CoreLib"},
             "InnerException": None,
             "HelpLink": None,

@@ -18,6 +18,7 @@ from stand_in.durable.work_items import ActivityTask
 
 logger = logging.getLogger(__name__)
 
+_USER_AGENT = "Microsoft.Azure.WebJobs.Extensions.DurableTask/3.19.0"
 # .NET keeps these with the content, and the extension does not copy them.
 _CONTENT_HEADERS = frozenset({"content-type", "content-length"})
 
@@ -49,8 +50,8 @@ class HttpActivity:
 
     async def _send(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._session is None:
-            self._session = aiohttp.ClientSession()
-        headers = dict(request.get("headers") or {})
+            self._session = aiohttp.ClientSession(skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"))
+        headers = {"User-Agent": _USER_AGENT, **(request.get("headers") or {})}
         content = request.get("content")
         if content is not None:
             headers.setdefault("Content-Type", "text/plain")

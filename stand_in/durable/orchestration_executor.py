@@ -130,12 +130,13 @@ class OrchestrationExecutor:
             return Finish(number, Status.FAILED.value, texts.VERSION_MISMATCH)
         if not is_known(record.name, self._functions.orchestrators):
             unknown = texts.unknown_function(record.name, "orchestrator", self._functions.orchestrators)
-            return Finish(number, Status.FAILED.value, unknown)
+            return Finish(number, Status.FAILED.value, texts.orchestrator_failed(record.name, unknown))
         return None
 
     async def _call(self, generation: _Generation) -> OrchestratorResult | Crash:
-        if generation.record.input == "":
-            # A start without any body; the extension cannot make a trigger of it.
+        given = generation.record.input
+        if given is not None and not given.strip():
+            # A start with an empty body; the extension cannot make a trigger of it.
             return Crash(f"Exception while executing function: {generation.record.name}")
         try:
             reported = await self._functions.call_orchestrator(generation.record.name, self._body(generation))
@@ -216,7 +217,9 @@ class OrchestrationExecutor:
             episode.append(self._decide(record, decision))
         if isinstance(outcome.ending, Finish):
             episode.append(_completed(self._time(), outcome.ending))
-        episode.append(events.orchestrator_completed(self._time()))
+        if episode[-1].event_type is not EventType.ORCHESTRATOR_COMPLETED:
+            # The first episode after continue-as-new has one already; nothing follows it when nothing was decided.
+            episode.append(events.orchestrator_completed(self._time()))
         self._hub.append_history(instance.instance_id, len(instance.history), episode)
         instance.history.extend(episode)
         self._hub.save_instance(record)

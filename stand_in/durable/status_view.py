@@ -25,7 +25,7 @@ _COMPLETING = frozenset(
     }
 )
 _EPISODE = frozenset({EventType.ORCHESTRATOR_STARTED, EventType.ORCHESTRATOR_COMPLETED})
-_HIDDEN = frozenset({"OrchestrationInstance", "ParentInstance", "Version", "Tags", "TaskScheduledId", "TimerId"})
+_HIDDEN = frozenset({"OrchestrationInstance", "ParentInstance", "Version", "TaskScheduledId", "TimerId"})
 
 
 def instance_status(
@@ -109,6 +109,7 @@ def _shown_event(
     shown["Timestamp"] = event.timestamp
     if event.event_type is EventType.EXECUTION_STARTED:
         shown["FunctionName"] = shown.pop("Name")
+        del shown["Tags"]
         if not show_input:
             del shown["Input"]
     if event.event_type in _COMPLETING:

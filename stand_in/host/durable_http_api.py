@@ -42,7 +42,6 @@ from stand_in.durable.task_hub import EntityFilter, InstanceFilter
 from stand_in.host.durable_requests import (
     WENT_WRONG,
     Refusal,
-    entity_key_of,
     error_answer,
     flag,
     json_answer,
@@ -320,7 +319,7 @@ class DurableHttpApi:
             case ("GET",) | ("GET", _):
                 return await self._list_entities(request, rest[0] if rest else None)
             case ("GET", name, key):
-                record = await self._engine.read_entity(name, entity_key_of(key))
+                record = await self._engine.read_entity(name, key)
                 return not_found() if record is None else json_answer(200, value_or_text(record.state))
             case ("POST", name, key):
                 return await self._signal(name, key, parameter(request, "op") or "", await signal_input(request))
@@ -330,7 +329,7 @@ class DurableHttpApi:
 
     async def _signal(self, name: str, key: str, operation: str, input_text: str | None) -> Response:
         try:
-            await self._engine.signal_entity(name, entity_key_of(key), operation, input_text)
+            await self._engine.signal_entity(name, key, operation, input_text)
         except FunctionUnknown as error:
             return message_answer(400, str(error))
         return Response(status_code=202)

@@ -95,7 +95,7 @@ async def start_input(request: Request) -> str | None:
     if not body and request.headers.get("content-length") == "0":
         return None
     if not body.strip():
-        return ""
+        return body
     try:
         parse(body)
     except ValueError as error:
@@ -116,11 +116,6 @@ async def signal_input(request: Request) -> str | None:
         return compact(parse(body))
     except ValueError as error:
         raise Refusal(message_answer(400, f"Could not parse JSON content: {error}")) from None
-
-
-def entity_key_of(segment: str) -> str:
-    """An empty key is written `$` in addresses."""
-    return "" if segment == "$" else segment
 
 
 def origin_of(request: Request) -> str:

@@ -3,11 +3,13 @@
 import asyncio
 import inspect
 import traceback
+import warnings
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import azure.durable_functions as df
+from azure.functions._durable_functions import df_loads
 from azure.functions.durable_functions import ActivityTriggerConverter
 from azure.functions.meta import Datum
 
@@ -23,6 +25,7 @@ class LoadedApp:
         self._functions: dict[str, dict[str, tuple[str, Callable[..., Any]]]] = {kind: {} for kind in _NAMES}
         self._known: dict[str, list[str]] = {kind: [] for kind in _NAMES}
         self._threads = ThreadPoolExecutor(16)
+        _hear_the_sdks_notice()
         for function in app.get_functions():
             trigger = function.get_trigger().get_dict_repr()
             kind = str(trigger["type"])
@@ -67,6 +70,13 @@ class LoadedApp:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _hear_the_sdks_notice() -> None:
+    """The SDK tells once per process, from inside whichever function comes first, that typing may be strict."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        df_loads("null")
 
 
 def _reporting(function: Callable[..., Any], **arguments: Any) -> Any:
