@@ -1,6 +1,7 @@
 """An operator: looks at the engine and at storage through the platform's own doors, and starts the sweeper by hand."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -26,14 +27,16 @@ async def open_turns(stack: RunningStack) -> list[str]:
                 return [instance_id for instance_id in found if instance_id.startswith("turn-")]
 
 
-async def wait_until_no_turn_is_open(stack: RunningStack, seconds: float = 60) -> None:
-    still: list[str] = []
+async def until(holds: Callable[[], Awaitable[bool]], what: str, seconds: float = 60) -> None:
+    """Wait until this holds."""
     try:
         async with asyncio.timeout(seconds):
-            while still := await open_turns(stack):
-                await asyncio.sleep(0.1)
+            while True:
+                if await holds():
+                    return
+                await asyncio.sleep(0.05)
     except TimeoutError:
-        raise AssertionError(f"still open after {seconds} s: {still}") from None
+        raise AssertionError(f"not within {seconds:g} s: {what}") from None
 
 
 async def instance(stack: RunningStack, turn_id: str) -> dict[str, Any]:
@@ -47,9 +50,11 @@ async def terminate(stack: RunningStack, turn_id: str) -> None:
     url = f"{stack.url}/runtime/webhooks/durabletask/instances/{turn_id}/terminate?reason=chaos"
     async with aiohttp.ClientSession() as http, http.post(url) as answer:
         assert answer.status == 202, await answer.text()
-    async with asyncio.timeout(30):
-        while (await instance(stack, turn_id))["runtimeStatus"] != "Terminated":
-            await asyncio.sleep(0.05)
+
+    async def is_terminated() -> bool:
+        return bool((await instance(stack, turn_id))["runtimeStatus"] == "Terminated")
+
+    await until(is_terminated, f"{turn_id} is terminated")
 
 
 async def markers(stack: RunningStack) -> list[str]:
@@ -64,3 +69,13 @@ async def sweep(stack: RunningStack) -> None:
     url = f"{stack.url}/admin/functions/sweep_turns"
     async with aiohttp.ClientSession() as http, http.post(url, json={"input": ""}) as answer:
         assert answer.status == 202, await answer.text()
+
+
+async def kill(stack: RunningStack, service: str) -> None:
+    """Kill a service of a stack, and return when another process has taken its place."""
+    former = await asyncio.to_thread(stack.kill, service)
+
+    async def is_replaced() -> bool:
+        return stack.status().processes.get(service, former) != former
+
+    await until(is_replaced, f"{service} is started again")

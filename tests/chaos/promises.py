@@ -4,9 +4,10 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-from tests.chaos.operator import markers, wait_until_no_turn_is_open
+from tests.chaos.operator import markers, open_turns, until
 from tests.chaos.screen import Visitor
 from tests.log_reader import read_records
 from tests.running_stack import RunningStack
@@ -30,10 +31,10 @@ async def check_promises(
     visitor: Visitor,
     turns: Mapping[str, str | None],
     *,
-    status: str = "completed",
-    generations: frozenset[int] = frozenset({1}),
+    endings: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
-    """Hold every turn to its promises; `turns` maps ids to the text that it must have, if that is known.
+    """Hold every turn to its promises; `turns` maps ids to the text that it must have, if that is known, and `endings`
+    those to their status that must not end `completed`.
 
     One text on screen, in the status, the journal, the conversation and the log; shown text only grew; length and hash
     agree; one record each; nothing left running or marked. Returns how many records came twice.
@@ -46,20 +47,24 @@ async def check_promises(
             await visitor.sees(turn_id, len(statuses[turn_id]["text"]), seconds=PATIENCE)
     for turn_id, expected in turns.items():
         found = statuses[turn_id]
-        _check_status(found, status, expected, generations)
+        _check_status(found, endings.get(turn_id, "completed"), expected)
         screen, stored = visitor.screens[turn_id], await visitor.stored(turn_id)
         assert stored.get(found["generation"], "") == found["text"]
         screen.check(stored)
         assert screen.text == found["text"]
     await check_conversations(visitor, statuses)
-    await wait_until_no_turn_is_open(stack)
+    await until(lambda: nothing_is_open(stack), "every orchestration is over")
     assert await markers(stack) == []
     return await check_records(stack, statuses)
 
 
-def _check_status(found: dict[str, Any], status: str, expected: str | None, generations: frozenset[int]) -> None:
+async def nothing_is_open(stack: RunningStack) -> bool:
+    return await open_turns(stack) == []
+
+
+def _check_status(found: dict[str, Any], status: str, expected: str | None) -> None:
     assert found["status"] == status, found["error"]
-    assert found["generation"] in generations
+    assert found["generation"] == 1, "the text was started again"
     if expected is not None:
         assert found["text"] == expected
     assert found["length"] == len(found["text"].encode("utf-16-le")) // 2

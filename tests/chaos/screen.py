@@ -98,9 +98,9 @@ class Visitor:
         await self.look_away()
         await self.client.__aexit__(kind, error, trace)
 
-    async def ask(self, prompt: str, conversation: str | None = None) -> str:
+    async def ask(self, prompt: str, conversation: str | None = None, key: str | None = None) -> str:
         """Post a turn, again and again with one key until it is accepted; its id. The screen follows it from here."""
-        conversation, key = conversation or "talk-" + secrets.token_hex(8), secrets.token_hex(8)
+        conversation, key = conversation or "talk-" + secrets.token_hex(8), key or secrets.token_hex(8)
         async with asyncio.timeout(60):
             while True:
                 with contextlib.suppress(aiohttp.ClientError, ValueError):

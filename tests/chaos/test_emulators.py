@@ -6,24 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.chaos.operator import kill
 from tests.chaos.promises import check_promises, say, story
 from tests.chaos.screen import Visitor
 from tests.conftest import NewStack
-from tests.running_stack import RunningStack
 
 pytestmark = pytest.mark.chaos
 Report = Callable[[str], None]
 
 EMULATORS = ("blob", "signalr", "eventHubs", "model")
 SEED = 20270101
-
-
-async def kill(stack: RunningStack, service: str) -> None:
-    """Kill a service, and wait until another process has taken its place."""
-    former = await asyncio.to_thread(stack.kill, service)
-    async with asyncio.timeout(40):
-        while stack.status().processes.get(service, former) == former:
-            await asyncio.sleep(0.02)
 
 
 async def test_each_emulator_killed_in_mid_answer_leaves_the_answer_whole(new_stack: NewStack, report: Report):
@@ -53,7 +45,7 @@ async def test_an_event_hub_killed_as_the_answer_ends_gets_its_record_all_the_sa
 
 
 async def test_a_storm_over_many_conversations_keeps_every_promise(new_stack: NewStack, report: Report):
-    """Three visitors, two turns in a row in each of their conversations, and two kills of everything in random order."""
+    """Three visitors, two turns in a row in each of their conversations, two kills of everything in random order."""
     stack = new_stack()
     chance = random.Random(SEED)
     order = [*EMULATORS, "host"] * 2
@@ -62,7 +54,7 @@ async def test_a_storm_over_many_conversations_keeps_every_promise(new_stack: Ne
         asked: list[tuple[Visitor, dict[str, str | None]]] = [(one, {}), (two, {}), (three, {})]
         for number, (visitor, turns) in enumerate(asked):
             for talk in range(2):
-                first, second = story(f"{number}{talk}-", 60), f"#length 250 #script mixed #speed 60 #first 0"
+                first, second = story(f"{number}{talk}-", 60), "#length 250 #script mixed #speed 60 #first 0"
                 turns[await visitor.ask(say(first, 30), f"talk-{talk}")] = first
                 turns[await visitor.ask(second, f"talk-{talk}")] = None
         for service in order:
