@@ -100,9 +100,10 @@ class _Inbox:
             self._add(self._joiner.feed(chunk.text))
 
     def close(self) -> None:
-        """The stream is over, well or not: release what was held back."""
-        self._add(self._joiner.finish())
+        """The stream is over. Only at a real end what was held back is text: cut off in mid-answer it is a part of a
+        character, and stored it would contradict the whole one that the next attempt brings."""
         if self.answer.failure is None:
+            self._add(self._joiner.finish())
             self._add_verified(self.verifier.finish())
         self.finished.set()
         self.arrived.set()

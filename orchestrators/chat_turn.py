@@ -20,6 +20,8 @@ from chat.failure_policy import MAX_CLAIMS
 
 # A worker that dies before it claims leaves no claim to be counted; these are counted here.
 MAX_CRASHES = 8
+# Seconds before another run after a crash: at once when a worker died, patiently when what it needs is away for longer.
+CRASH_WAITS = (0, 0, 1, 2, 5, 15, 30)
 # Behind the event that wakes a waiting turn, which may get lost: doubling, so that a long wait has a short history.
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=15), timedelta(minutes=5)
 WAITS_BEFORE_GIVING_UP = 40
@@ -70,6 +72,7 @@ class Attempts:
                 self._crashes += 1
                 if self._crashes >= MAX_CRASHES:
                     return (yield from self._close())
+                yield from self._pause(timedelta(seconds=CRASH_WAITS[self._crashes - 1]))
                 self._start()
             elif result["result"] == "done":
                 return result
@@ -138,7 +141,10 @@ class Attempts:
 
 
 def log(context: DurableOrchestrationContext, turn_id: str) -> Steps:
-    """Step 3: five tries, then a marker for the sweeper. The user has the answer all the while."""
+    """Step 3: five tries, then a marker for the sweeper. The user has the answer all the while.
+
+    Raises when not even the marker can be left: the sweeper looks after failed instances, too.
+    """
     for number in range(len(LOG_WAITS) + 1):
         last = number == len(LOG_WAITS)
         try:
@@ -146,6 +152,8 @@ def log(context: DurableOrchestrationContext, turn_id: str) -> Steps:
                 return True
         except Exception:  # noqa: BLE001 - the SDK raises bare Exception for a failed activity
             context.set_custom_status({"phase": "answered", "logFailures": number + 1})
+            if last:
+                raise RuntimeError("The turn is not logged, and no marker says so: storage is away.") from None
         if not last:
             yield context.create_timer(context.current_utc_datetime + timedelta(seconds=LOG_WAITS[number]))
     return False

@@ -2,8 +2,8 @@
 
 Two kinds of turns are left behind: those whose record Event Hubs did not accept (a marker under `unlogged/`), and those
 whose orchestration failed or was terminated before it had told everybody. For each: write the `end` if there is none,
-tell the conversation, send the record, append `logged`, delete the marker, in this order. Every step is idempotent, so
-a sweeper that dies, or two at once, do no harm.
+tell the conversation and whoever waits behind, send the record, append `logged`, delete the marker, in this order.
+Every step is idempotent, so a sweeper that dies, or two at once, do no harm.
 """
 
 import logging
@@ -16,7 +16,7 @@ from azure.durable_functions import DurableOrchestrationClient
 from adapters import clients
 from adapters.durable import DurableInstances
 from chat.conversation_order import TurnOrder
-from chat.errors import ChatError, JournalMissing
+from chat.errors import JournalMissing
 from chat.journal import Fold, read_journal
 from chat.journal_writer import write_end
 from chat.outcome import end_of_giving_up, told
@@ -35,7 +35,7 @@ async def sweep_turns(timer: func.TimerRequest, client: DurableOrchestrationClie
     async for turn_id in _left_behind(instances):
         try:
             await sweep(turn_id, instances)
-        except ChatError as error:
+        except Exception as error:  # noqa: BLE001 - whatever keeps this one must not keep the others from it
             logger.warning("A turn could not be swept: %r", error, extra={"turn_id": turn_id})
 
 
@@ -62,6 +62,9 @@ async def sweep(turn_id: str, instances: DurableInstances) -> None:
             return
         order = TurnOrder(store, await store.read_order(key), turn_id)
         await instances.tell_conversation(key, told(fold, order.place)["turn"])
+        following = await order.next_turn()
+        if following is not None:
+            await instances.wake(following, turn_id)
         await clients.quota().turn_ended(fold.begin.user, fold.begin.at, turn_id)
         if not await _logging().deliver(turn_id, last_try=True):
             return

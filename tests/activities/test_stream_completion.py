@@ -292,6 +292,19 @@ async def test_a_stream_without_a_finish_reason_is_a_failure() -> None:
     assert (await fold_of(store)).text == "abc"
 
 
+@pytest.mark.parametrize(("part", "rest"), [("\ud83d", "\ude00"), ("👩\u200d", "💻"), ("🇯", "🇵"), ("👍", "🏽")])
+async def test_a_stream_cut_off_inside_a_character_goes_on_with_the_whole_one(part: str, rest: str) -> None:
+    store, browser = journals(), RecordingBrowser()
+    lost = failure(FailureClass.TRANSIENT)
+    await Attempt(around(store, ScriptedModel("a", part, lost), browser), request()).run()
+    assert (await fold_of(store)).text == "a"
+    await Attempt(around(store, ScriptedModel("a", part, rest, "b"), browser), request(2)).run()
+    fold = await fold_of(store)
+    whole = (part + rest).encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    assert (fold.text, fold.generation) == (f"a{whole}b", 1)
+    assert browser.text == fold.text
+
+
 @pytest.mark.parametrize("failure_class", [FailureClass.REFUSED, FailureClass.INVALID, FailureClass.TOO_LONG])
 async def test_what_will_not_get_better_ends_the_turn_at_once(failure_class: FailureClass) -> None:
     store = journals()

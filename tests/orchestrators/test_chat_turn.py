@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from orchestrators.chat_turn import LOG_WAITS, MAX_CRASHES, chat_turn
+from orchestrators.chat_turn import CRASH_WAITS, LOG_WAITS, MAX_CRASHES, chat_turn
 
 TURN = "turn-" + "a" * 32 + "-" + "b" * 32
 DONE = {
@@ -132,10 +132,15 @@ def test_a_failed_model_is_asked_again_after_the_wait() -> None:
 
 
 def test_a_crash_starts_another_run_at_once_and_too_many_close_the_turn() -> None:
+    """Later runs wait a little: what they need may be away for longer than they can wait themselves."""
     drive = Drive()
-    for _ in range(MAX_CRASHES):
+    for wait in (*CRASH_WAITS, None):
         drive.complete("stream_completion", Exception("exited with code 137"))
+        if wait:
+            assert drive.open("timer")[0].argument == timedelta(seconds=wait)
+            drive.complete("timer")
     assert len(requests(drive)) == MAX_CRASHES
+    assert CRASH_WAITS[:2] == (0, 0)
     drive.complete("close_turn", FAILED)
     assert drive.open("complete_turn")
 
@@ -195,3 +200,14 @@ def test_the_log_is_tried_five_times_and_the_last_try_says_so() -> None:
     drive.complete("write_log_record", False)
     assert tries == [False] * 4 + [True]
     assert drive.output["logged"] is False
+
+
+def test_a_turn_that_can_neither_be_logged_nor_marked_fails_its_instance_for_the_sweeper_to_find() -> None:
+    drive = Drive()
+    drive.complete("stream_completion", DONE)
+    drive.complete("complete_turn", True)
+    for _ in LOG_WAITS:
+        drive.complete("write_log_record", Exception("storage is away"))
+        drive.complete("timer")
+    with pytest.raises(RuntimeError, match="not logged"):
+        drive.complete("write_log_record", Exception("storage is away"))
