@@ -60,12 +60,12 @@ class Attempt:
     async def run(self) -> dict[str, Any]:
         """Read the journal until something is decided; each pass begins with what it says now."""
         while True:
-            fold = await read_journal(self._around.store, self.turn_id)
-            result = await self._step(fold)
+            fold, order = await asyncio.gather(read_journal(self._around.store, self.turn_id), self._order())
+            result = await self._step(fold, order)
             if result is not None:
                 return result
 
-    async def _step(self, fold: Fold) -> dict[str, Any] | None:
+    async def _step(self, fold: Fold, order: TurnOrder) -> dict[str, Any] | None:
         if fold.end is None and fold.stop:
             await self._end(fold, lambda seen: end_of_stop(seen, self._writer_id, self._now()))
         if fold.end:
@@ -80,7 +80,6 @@ class Attempt:
             give_up = "attempts_exhausted"
             await self._end(fold, lambda seen: end_of_giving_up(seen, give_up, message, self._writer_id, self._now()))
             return None
-        order = await self._order()
         blocking = await order.blocking_turn()
         if blocking is not None:
             await self._start_if_nobody_did(blocking, order)
@@ -105,7 +104,7 @@ class Attempt:
             await writer.claim(self.number)
             return await self._answer(writer, order)
         except Decided:
-            return await self._step(writer.fold)
+            return await self._step(writer.fold, order)
         except Fenced:
             await self._follow(writer.fold)
         except JournalChanged:

@@ -28,6 +28,7 @@ CONTAINER = "journals"
 APPEND_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 15.0
 _MARKERS = "unlogged/"
+REMEMBERED_ORDERS = 100_000  # ids of 32 characters
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 # What the word UseDevelopmentStorage=true stands for in every Azure SDK but Python's: the emulator's published account.
 _DEVELOPMENT_STORAGE = (
@@ -53,6 +54,7 @@ class BlobJournal:
         self._append_timeout = append_timeout
         self._read_timeout = read_timeout
         self._prepared = False
+        self._orders: set[str] = set()
 
     @classmethod
     def from_connection_string(
@@ -132,6 +134,14 @@ class BlobJournal:
         """The bytes from `start` on, none if it is the end. Raises JournalMissing or StorageUnavailable."""
         return await self._blobs.read(_turn(conversation_key, turn_id), start, self._read_timeout)
 
+    async def prepare_order(self, conversation_key: str) -> None:
+        """Make the blob of the conversation's order, if this process has not seen it: `append_order` then finds it."""
+        if conversation_key not in self._orders:
+            await self._create(_order(conversation_key))
+            if len(self._orders) >= REMEMBERED_ORDERS:
+                self._orders.clear()
+            self._orders.add(conversation_key)
+
     async def append_order(self, conversation_key: str, turn_id: str) -> None:
         """Give the turn its place in the conversation. Doing it again changes nothing: the first place counts."""
         name, line = _order(conversation_key), f"{_part(turn_id)}\n".encode()
@@ -152,6 +162,8 @@ class BlobJournal:
     async def append_usage(self, user: str, day: int, data: bytes, position: int | None) -> int:
         """Append to what is known of a user's turns on a day; like `append`, but the first append makes the blob."""
         name = _usage(user, day)
+        if position == 0:  # most likely it is not there: one request less than to find that out
+            await self._create(name)
         try:
             return await self._blobs.append(name, data, position, self._append_timeout)
         except JournalMissing:

@@ -65,8 +65,11 @@ class Acceptance:
 
     async def accept(self, begin: Begin, admission: Callable[[], Awaitable[None]]) -> Accepted:
         """Raises KeyReused, TurnRejected, StorageUnavailable, and what the admission raises."""
-        # Side by side: an empty blob without `begin` is nothing, should the admission refuse.
-        first, _ = await asyncio.gather(self._existing(begin.turn_id), admission())
+        # Side by side: blobs without a record are nothing, should the admission refuse.
+        key = conversation_key_of(begin.turn_id)
+        first, _, _ = await asyncio.gather(
+            self._existing(begin.turn_id), admission(), self._patiently(lambda: self._store.prepare_order(key))
+        )
         new = False
         if first is None:
             first, new = await self._begin(begin)

@@ -49,6 +49,9 @@ class MemoryJournals:
             raise JournalMissing(turn_id)
         return self.blobs[turn_id][start:]
 
+    async def prepare_order(self, conversation_key: str) -> None:
+        await asyncio.sleep(0)
+
     async def append_order(self, conversation_key: str, turn_id: str) -> None:
         self.orders.setdefault(conversation_key, []).append(turn_id)
 
