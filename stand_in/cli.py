@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None, services: Sequence[Service] = S
     parsed = _parser(services).parse_args(arguments)
     try:
         if parsed.command == "status":
-            return _status(StateFolder(_state_dir(parsed.state_dir, Path.cwd())), as_json=parsed.json)
+            folder = StateFolder(_state_dir(parsed.state_dir, Path.cwd()))
+            return _pid(folder, parsed.pid) if parsed.pid else _status(folder, as_json=parsed.json)
         return _run(parsed, tuple(services))
     except StackError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -73,6 +74,7 @@ def _parser(services: Sequence[Service]) -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="tell how a stack is; exit code 1 while it is not ready")
     status.add_argument("--state-dir", type=Path, help=state_help.format("."))
     status.add_argument("--json", action="store_true", help="as one JSON object, with the settings given to the app")
+    status.add_argument("--pid", metavar="SERVICE", help="only this service's process id, for kill and profilers")
     return parser
 
 
@@ -187,6 +189,15 @@ def _status(folder: StateFolder, *, as_json: bool) -> int:
         for key, name in status.configured.items():
             print(f"  {key:<10} configured by {name}")
     return 0 if status.ready else 1
+
+
+def _pid(folder: StateFolder, service: str) -> int:
+    """Print the process id of one service."""
+    processes = folder.status().processes
+    if service not in processes:
+        raise StackError(f"no service {service!r} is running; there are: {', '.join(processes) or 'none'}")
+    print(processes[service])
+    return 0
 
 
 def _say(text: str) -> None:
