@@ -8,7 +8,6 @@ append, which is what the app pays. A record has 150 bytes, a frame's size. Azur
 it is not installed (`make install`).
 """
 
-import argparse
 import asyncio
 import base64
 import hashlib
@@ -165,24 +164,26 @@ async def bench(name: str, server: BlobServer, streams: int, seconds: float) -> 
         print(await measure_client(name, server, streams, seconds), flush=True)
 
 
+SECONDS = 3.0  # for each row
+STREAMS = 64  # blobs that are appended to at once
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=3.0, help="for each row (default: 3)")
-    parser.add_argument("--streams", type=int, default=64, help="blobs that are appended to at once (default: 64)")
-    arguments = parser.parse_args()
+    """Measure both servers, print a row for each client."""
+    print("\nBlob appends")
     print(
         f"{'server':<10}{'client':<10}{'streams':>8}{'appends/s':>12}{'p50 ms':>10}{'p99 ms':>10}{'client CPU ms':>16}"
     )
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         emulator = stack.enter_context(run_emulator(folder / "emulator"))
-        asyncio.run(bench("emulator", emulator, arguments.streams, arguments.seconds))
+        asyncio.run(bench("emulator", emulator, STREAMS, SECONDS))
         azurite = find_azurite()
         if azurite is None:
             print("azurite   is not installed (make install)")
             return
         peer = stack.enter_context(run_azurite(azurite, folder / "azurite"))
-        asyncio.run(bench("azurite", peer, arguments.streams, arguments.seconds))
+        asyncio.run(bench("azurite", peer, STREAMS, SECONDS))
 
 
 if __name__ == "__main__":

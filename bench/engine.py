@@ -1,6 +1,7 @@
 """The durable engine: three-activity orchestrations, beside durabletask's in-memory backend, which keeps nothing."""
 
 import asyncio
+import logging
 import tempfile
 import time
 from pathlib import Path
@@ -47,14 +48,15 @@ def peer() -> float:
             number = yield context.call_activity(step, input=number)
         return number
 
-    port = 50_051
+    port, quiet = 50_051, logging.CRITICAL
+    address = f"localhost:{port}"
     backend = create_test_backend(port=port)
     try:
-        with worker.TaskHubGrpcWorker(host_address=f"localhost:{port}") as running:
+        with worker.TaskHubGrpcWorker(host_address=address, log_level=quiet) as running:
             running.add_orchestrator(three_activities)
             running.add_activity(step)
             running.start()  # type: ignore[no-untyped-call]
-            hub = client.TaskHubGrpcClient(host_address=f"localhost:{port}")
+            hub = client.TaskHubGrpcClient(host_address=address, log_level=quiet)
             started = time.perf_counter()
             count = TURNS // 4  # it is slower; the rate is what counts
             ids = [hub.schedule_new_orchestration(three_activities, input=number) for number in range(count)]
