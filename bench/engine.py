@@ -48,15 +48,15 @@ def peer() -> float:
             number = yield context.call_activity(step, input=number)
         return number
 
-    port, quiet = 50_051, logging.CRITICAL
+    port, quiet = 50_051, logging.NullHandler()
     address = f"localhost:{port}"
     backend = create_test_backend(port=port)
     try:
-        with worker.TaskHubGrpcWorker(host_address=address, log_level=quiet) as running:
+        with worker.TaskHubGrpcWorker(host_address=address, log_handler=quiet) as running:
             running.add_orchestrator(three_activities)
             running.add_activity(step)
             running.start()  # type: ignore[no-untyped-call]
-            hub = client.TaskHubGrpcClient(host_address=address, log_level=quiet)
+            hub = client.TaskHubGrpcClient(host_address=address, log_handler=quiet)
             started = time.perf_counter()
             count = TURNS // 4  # it is slower; the rate is what counts
             ids = [hub.schedule_new_orchestration(three_activities, input=number) for number in range(count)]
