@@ -38,6 +38,8 @@ from http_triggers.json_body import json_body
 ROOM_FOR_OTHER_FIELDS = 4 * 1024
 LONGEST_WAIT = 25.0  # seconds of a long poll; proxies on the way give up after 30 or more
 POLL_EVERY = 0.15
+# A burst is accepted a few at a time: all at once would all be slow, and those begun first stream sooner this way.
+ACCEPTING = asyncio.Semaphore(8)
 SILENCE = 20_000  # ms without a record (an `alive` comes every 10 s) after which a run is taken for dead
 UNSTARTED = 2_000  # ms after `begin` within which a starter may still be at it
 
@@ -61,7 +63,8 @@ async def accept(begin: Begin, client: DurableOrchestrationClient) -> Response:
     """Accept this turn, or find that it was accepted before; the 202."""
     quota, store = clients.quota(), clients.journal()
     acceptance = Acceptance(store, DurableInstances(client), clients.clock)
-    accepted = await acceptance.accept(begin, lambda: quota.admit(begin.user, begin.turn_id))
+    async with ACCEPTING:
+        accepted = await acceptance.accept(begin, lambda: quota.admit(begin.user, begin.turn_id))
     turn = accepted.begin.turn_id
     status_url = f"/api/turns/{turn}"
     body = {
