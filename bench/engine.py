@@ -21,7 +21,7 @@ async def ours(host: str) -> float:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=AT_ONCE)) as session:
 
         async def start(number: int) -> None:
-            async with session.post(f"{base}/orchestrators/three_activities/bench-{number}", json=number) as response:
+            async with session.post(f"{base}/orchestrators/three_activities/bench-{number}", json=str(number)) as response:
                 response.raise_for_status()
 
         started = time.perf_counter()
