@@ -186,8 +186,9 @@ class Dispatcher:
     def _fire(self) -> None:
         while self._timers and self._timers[0][0] <= self.clock.now():
             _, _, message = heapq.heappop(self._timers)
-            instance = self._receiver(message)
+            instance = self.instances.get(message.instance_id)
             if instance is not None and message.sequence in instance.stored_messages:
+                # One of an earlier generation too: the next episode forgets it.
                 instance.inbox.append(message)
                 self.wake(instance)
         self._set_alarm()
