@@ -7,6 +7,7 @@ is no other process whose locks could still count.
 """
 
 import asyncio
+import contextlib
 import heapq
 import logging
 from collections.abc import Coroutine
@@ -49,7 +50,7 @@ class Dispatcher:
         self._timers: list[tuple[int, int, Message]] = []
         self._alarm: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
 
     # -- life
 
@@ -74,16 +75,21 @@ class Dispatcher:
 
     async def stop(self, patience: float) -> None:
         """Start nothing new; give what runs some seconds, then let go of it. What was let go of runs again later."""
-        self._is_stopping = True
+        self._stopping.set()
         if self._alarm is not None:
             self._alarm.cancel()
+        deadline = asyncio.get_running_loop().time() + patience
         await self.activities.stop(patience)
         tasks = list(self._tasks)
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=patience)
+            _, late = await asyncio.wait(tasks, timeout=max(0, deadline - asyncio.get_running_loop().time()))
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._stopping.is_set()
 
     # -- instances
 
@@ -163,7 +169,8 @@ class Dispatcher:
 
     async def _pause(self, worker: LiveInstance | LiveEntity) -> None:
         worker.failures += 1
-        await asyncio.sleep(min(2**worker.failures, _LONGEST_PAUSE_SECONDS))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), min(2**worker.failures, _LONGEST_PAUSE_SECONDS))
 
     # -- timers
 
@@ -179,8 +186,9 @@ class Dispatcher:
     def _fire(self) -> None:
         while self._timers and self._timers[0][0] <= self.clock.now():
             _, _, message = heapq.heappop(self._timers)
-            instance = self._receiver(message)
+            instance = self.instances.get(message.instance_id)
             if instance is not None and message.sequence in instance.stored_messages:
+                # One of an earlier generation too: the next episode forgets it.
                 instance.inbox.append(message)
                 self.wake(instance)
         self._set_alarm()

@@ -81,7 +81,13 @@ class OrchestrationExecutor:
 
     async def run_episode(self, instance: LiveInstance) -> None:
         """Process every message that waits now."""
-        messages = sorted(instance.inbox, key=lambda message: message.event.event_type is not _STARTED)
+        taken = list(instance.inbox)
+        # A message for an earlier generation may have come while continue-as-new was on its way: it means nothing now.
+        messages = [message for message in taken if message.execution_id in (None, instance.execution_id)]
+        messages.sort(key=lambda message: message.event.event_type is not _STARTED)
+        if not messages:
+            self._forget(instance, taken)
+            return
         generation = _Generation(
             instance.record,
             instance.history,
@@ -99,7 +105,7 @@ class OrchestrationExecutor:
                 "An episode came too late: its instance was replaced.", extra={"instance_id": instance.instance_id}
             )
             return
-        self._commit(instance, messages, generation, outcome, earlier)
+        self._commit(instance, taken, generation, outcome, earlier)
 
     # -- the function
 
@@ -195,7 +201,7 @@ class OrchestrationExecutor:
     def _commit(
         self,
         instance: LiveInstance,
-        messages: Iterable[Message],
+        taken: Iterable[Message],
         generation: _Generation,
         outcome: Outcome,
         earlier: Iterable[SendRequest],
@@ -204,10 +210,7 @@ class OrchestrationExecutor:
         if was_again:
             self._hub.delete_history(instance.instance_id)
             instance.history = []
-        for message in messages:
-            instance.inbox.popleft()  # those taken stood first; later ones were appended
-            instance.stored_messages.discard(message.sequence)
-            self._hub.delete_message(message.sequence)
+        self._forget(instance, taken)
         for request in earlier:
             self._request(request)
         record = self._updated_record(generation, outcome, was_again=was_again)
@@ -226,6 +229,12 @@ class OrchestrationExecutor:
         if isinstance(outcome.ending, Finish):
             self._post.discard(instance.instance_id)
             self._tell_parent(record, outcome.ending)
+
+    def _forget(self, instance: LiveInstance, taken: Iterable[Message]) -> None:
+        for message in taken:
+            instance.inbox.popleft()  # they stood first; later ones were appended
+            instance.stored_messages.discard(message.sequence)
+            self._hub.delete_message(message.sequence)
 
     def _updated_record(self, generation: _Generation, outcome: Outcome, *, was_again: bool) -> InstanceRecord:
         record, ending = generation.record, outcome.ending

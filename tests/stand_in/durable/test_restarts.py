@@ -1,15 +1,21 @@
 """What is left when an engine stops is taken up at once by the next one; and what a stop and a lost lock mean."""
 
 import asyncio
+import json
 from datetime import timedelta
+from pathlib import Path
 
 import azure.durable_functions as df
 import pytest
 
+from stand_in.durable.engine import DurableEngine
 from stand_in.durable.errors import EngineStopped
-from stand_in.durable.instance import Status
+from stand_in.durable.history import EventType
+from stand_in.durable.instance import InstanceRecord, Status
+from stand_in.durable.options import DurableOptions
 from stand_in.durable.task_hub import InstanceFilter
 from tests.stand_in.durable.conftest import StartEngine, ended, reached, until
+from tests.stand_in.durable.loaded_app import LoadedApp
 
 Context = df.DurableOrchestrationContext
 
@@ -170,3 +176,56 @@ async def test_an_instance_of_a_later_version_waits_for_a_worker_that_may_run_it
 
     assert (await ended(new, "later")).version == "2.0"
     assert len(await new.query(InstanceFilter(), 10)) == 2
+
+
+# A cancelled timer lets the replay run ahead of the event, so continue-as-new carries it over; the SDK remarks that.
+@pytest.mark.filterwarnings("ignore:Potential duplicate Task completion:UserWarning")
+async def test_a_timer_of_an_earlier_generation_means_nothing_to_the_next(tmp_path: Path):
+    """It has the number of the new generation's timer, and comes while continue-as-new is on its way."""
+    app = df.DFApp()
+
+    @app.orchestration_trigger(context_name="context")
+    def again(context: Context):
+        first = context.get_input() == "first"
+        wait = timedelta(milliseconds=150) if first else timedelta(hours=1)
+        timer = context.create_timer(context.current_utc_datetime + wait)
+        event = context.wait_for_external_event("Go" if first else "End")
+        winner = yield context.task_any([timer, event])
+        if winner == event:
+            timer.cancel()
+        if first:
+            context.continue_as_new("second")
+            return None
+        return "event" if winner == event else "timer"
+
+    class Held(LoadedApp):
+        """Holds the episode that ends the first generation until its timer is due."""
+
+        async def call_orchestrator(self, name: str, trigger_body: str) -> str:
+            result = await super().call_orchestrator(name, trigger_body)
+            if '"Name": "Go"' in trigger_body:
+
+                async def timer_is_there() -> bool:
+                    inbox = engine._running.instances["one"].inbox
+                    return any(message.event.event_type is EventType.TIMER_FIRED for message in inbox)
+
+                await until(timer_is_there, "the first generation's timer is due")
+            return result
+
+    functions = Held(app)
+    engine = DurableEngine(tmp_path / "hub.db", functions, DurableOptions())
+    await engine.start()
+    await engine.start_instance("again", instance_id="one", input_text=json.dumps(json.dumps("first")))
+    await reached(engine, "one", Status.RUNNING)
+    await engine.raise_event("one", "Go", "1")
+
+    async def is_second_generation() -> bool:
+        record = await engine.status("one")
+        return isinstance(record, InstanceRecord) and record.input is not None and "second" in record.input
+
+    await until(is_second_generation, "the second generation waits")
+    await engine.raise_event("one", "End", "2")
+
+    assert (await ended(engine, "one")).output == '"event"'
+    await engine.stop()
+    functions.close()
