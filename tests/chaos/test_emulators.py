@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.chaos.operator import kill
+from tests.chaos.operator import event_hubs_fault, kill
 from tests.chaos.promises import check_promises, say, story
 from tests.chaos.screen import Visitor
 from tests.conftest import NewStack
@@ -44,6 +44,14 @@ async def test_an_event_hub_killed_as_the_answer_ends_gets_its_record_all_the_sa
         await check_promises(stack, visitor, {turn_id: text})
 
 
+async def test_an_acknowledgement_that_is_lost_doubles_a_record_that_is_one_by_its_id(new_stack: NewStack):
+    stack = new_stack()
+    event_hubs_fault(stack, cut_after_store=1)
+    async with Visitor(stack.url) as visitor:
+        turn_id = await visitor.ask(say("once", 100))
+        assert await check_promises(stack, visitor, {turn_id: "once"}) == 1
+
+
 async def test_a_storm_over_many_conversations_keeps_every_promise(new_stack: NewStack, report: Report):
     """Three visitors, two turns in a row in each of their conversations, two kills of everything in random order."""
     stack = new_stack()
@@ -54,8 +62,8 @@ async def test_a_storm_over_many_conversations_keeps_every_promise(new_stack: Ne
         asked: list[tuple[Visitor, dict[str, str | None]]] = [(one, {}), (two, {}), (three, {})]
         for number, (visitor, turns) in enumerate(asked):
             for talk in range(2):
-                first, second = story(f"{number}{talk}-", 60), "#length 250 #script mixed #speed 60 #first 0"
-                turns[await visitor.ask(say(first, 30), f"talk-{talk}")] = first
+                first, second = story(f"{number}{talk}-", 40), "#length 250 #script mixed #speed 100 #first 0"
+                turns[await visitor.ask(say(first, 40), f"talk-{talk}")] = first
                 turns[await visitor.ask(second, f"talk-{talk}")] = None
         for service in order:
             await kill(stack, service)

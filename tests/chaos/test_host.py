@@ -4,15 +4,17 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from stand_in.config import SERVICES
+from tests.chaos.operator import kill, until
 from tests.chaos.promises import PATIENCE, check_promises, say, story
 from tests.chaos.screen import Visitor
 from tests.conftest import NewStack
 from tests.log_reader import read_records
+from tests.running_stack import RunningStack
 
 pytestmark = pytest.mark.chaos
 Report = Callable[[str], None]
@@ -20,25 +22,37 @@ Report = Callable[[str], None]
 
 async def test_a_killed_host_goes_on_with_the_same_text(new_stack: NewStack, report: Report):
     stack = new_stack()
-    text = story("w", 160)
+    text = story("w", 120)
     async with Visitor(stack.url) as visitor:
-        turn_id = await visitor.ask(say(text, 60))
+        turn_id = await visitor.ask(say(text, 150))
         await visitor.sees(turn_id, 200)
         seen = len(visitor.screens[turn_id].text)
-        assert seen < len(text) / 2, "the kill would come too late to be in mid-answer"
-        killed = time.perf_counter()
-        os.kill(stack.pid("host"), signal.SIGKILL)
-        await visitor.sees(turn_id, seen + 1)
-        report(f"next new text {time.perf_counter() - killed:.2f} s after the kill")
+        assert seen < len(text), "the kill would come after the answer"
+        started = time.perf_counter()
+
+        async def since_the_kill(event: Awaitable[None]) -> float:
+            await event
+            return time.perf_counter() - started
+
+        await kill(stack, "host")
+        ready, next_text = await asyncio.gather(
+            since_the_kill(until(lambda: is_ready(stack), "the host is ready")),
+            since_the_kill(visitor.sees(turn_id, seen + 1)),
+        )
         copies = await check_promises(stack, visitor, {turn_id: text})
         status = await visitor.client.status(turn_id)
     assert (status["attempts"], status["recoveryRung"]) == (2, 3)
-    report(f"records doubled before dedupe: {copies}")
+    report(f"next new text {next_text:.2f} s after the kill; the new host was ready after {ready:.2f} s")
+    report(f"{seen} characters were there; records doubled before dedupe: {copies}")
+
+
+async def is_ready(stack: RunningStack) -> bool:
+    return stack.status().ready
 
 
 async def test_a_killed_stack_finishes_its_turns_without_anybody_asking(new_stack: NewStack, report: Report):
     stack = new_stack()
-    texts = [story(name, 120) for name in "abc"]
+    texts = [story(name, 60) for name in "abc"]
     async with Visitor(stack.url) as visitor:
         turns = {await visitor.ask(say(text, 60), f"talk-{number}"): text for number, text in enumerate(texts)}
         queued = await visitor.ask(say("and then?", 60), "talk-0")

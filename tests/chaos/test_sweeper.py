@@ -2,13 +2,11 @@
 records that Event Hubs did not take."""
 
 import asyncio
-import json
-import os
 from typing import Any
 
 import pytest
 
-from tests.chaos.operator import instance, kill, markers, sweep, terminate, until
+from tests.chaos.operator import event_hubs_fault, instance, kill, markers, sweep, terminate, until
 from tests.chaos.promises import PATIENCE, check_promises, say, story
 from tests.chaos.screen import Visitor
 from tests.conftest import NewStack
@@ -27,13 +25,6 @@ async def swept(stack: RunningStack, visitor: Visitor, turn_id: str) -> dict[str
                 if status["logged"]:
                     return status
                 await asyncio.sleep(0.1)
-
-
-def event_hubs_refuse(stack: RunningStack, sends: int) -> None:
-    """From now on so many sends are refused."""
-    path = stack.state_dir / "eventHubs" / "faults.json"
-    path.with_suffix(".new").write_text(json.dumps({"reject_sends": sends}))
-    os.replace(path.with_suffix(".new"), path)
 
 
 async def marked(stack: RunningStack, *turn_ids: str) -> bool:
@@ -72,7 +63,7 @@ async def test_a_terminated_turn_whose_run_still_writes_is_told_and_logged_once(
 
 async def test_a_record_that_was_refused_leaves_a_marker_and_is_delivered_later(new_stack: NewStack):
     stack = new_stack()
-    event_hubs_refuse(stack, 1000)
+    event_hubs_fault(stack, reject_sends=1000)
     async with Visitor(stack.url) as visitor:
         turn_id = await visitor.ask(say("logged later", 100), "talk")
         await visitor.client.wait_for(turn_id, "answered")
@@ -81,7 +72,7 @@ async def test_a_record_that_was_refused_leaves_a_marker_and_is_delivered_later(
         await sweep(stack)
         await until(lambda: marked(stack, turn_id), "the turn is marked")
         assert (await visitor.client.status(turn_id))["logged"] is False
-        event_hubs_refuse(stack, 0)
+        event_hubs_fault(stack)
         await swept(stack, visitor, turn_id)
         await until(lambda: marked(stack), "no turn is marked")
         assert (await instance(stack, turn_id))["runtimeStatus"] == "Terminated"
