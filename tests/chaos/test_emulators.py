@@ -10,6 +10,7 @@ from tests.chaos.operator import event_hubs_fault, kill
 from tests.chaos.promises import check_promises, say, story
 from tests.chaos.screen import Visitor
 from tests.conftest import NewStack
+from tests.running_stack import RunningStack
 
 pytestmark = pytest.mark.chaos
 Report = Callable[[str], None]
@@ -18,38 +19,35 @@ EMULATORS = ("blob", "signalr", "eventHubs", "model")
 SEED = 20270101
 
 
-async def test_each_emulator_killed_in_mid_answer_leaves_the_answer_whole(new_stack: NewStack, report: Report):
+async def test_each_emulator_killed_in_mid_answer_leaves_the_answer_whole(killable: RunningStack, report: Report):
     """A turn for each kill, in a conversation of its own."""
-    stack = new_stack()
-    async with Visitor(stack.url) as visitor:
+    async with Visitor(killable.url) as visitor:
         turns = {}
         for service in EMULATORS:
             text = story(service, 50)
             turn_id = await visitor.ask(say(text, 50))
             await visitor.sees(turn_id, 60)
             assert len(visitor.screens[turn_id].text) < len(text), "the kill would come after the answer"
-            await kill(stack, service)
+            await kill(killable, service)
             turns[turn_id] = text
-        copies = await check_promises(stack, visitor, turns)
+        copies = await check_promises(killable, visitor, turns)
     report(f"records doubled before dedupe: {copies} of {len(turns)}")
 
 
-async def test_an_event_hub_killed_as_the_answer_ends_gets_its_record_all_the_same(new_stack: NewStack):
-    stack = new_stack()
-    async with Visitor(stack.url) as visitor:
+async def test_an_event_hub_killed_as_the_answer_ends_gets_its_record_all_the_same(killable: RunningStack):
+    async with Visitor(killable.url) as visitor:
         text = story("z", 10)
         turn_id = await visitor.ask(say(text, 100))
         await visitor.sees(turn_id, len(text))
-        await kill(stack, "eventHubs")
-        await check_promises(stack, visitor, {turn_id: text})
+        await kill(killable, "eventHubs")
+        await check_promises(killable, visitor, {turn_id: text})
 
 
-async def test_an_acknowledgement_that_is_lost_doubles_a_record_that_is_one_by_its_id(new_stack: NewStack):
-    stack = new_stack()
-    event_hubs_fault(stack, cut_after_store=1)
-    async with Visitor(stack.url) as visitor:
+async def test_an_acknowledgement_that_is_lost_doubles_a_record_that_is_one_by_its_id(killable: RunningStack):
+    event_hubs_fault(killable, cut_after_store=1)
+    async with Visitor(killable.url) as visitor:
         turn_id = await visitor.ask(say("once", 100))
-        assert await check_promises(stack, visitor, {turn_id: "once"}) == 1
+        assert await check_promises(killable, visitor, {turn_id: "once"}) == 1
 
 
 async def test_a_storm_over_many_conversations_keeps_every_promise(new_stack: NewStack, report: Report):
