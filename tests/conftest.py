@@ -3,6 +3,7 @@
 import fnmatch
 import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -43,15 +44,23 @@ def deployed_copy(folder: Path) -> Path:
     return folder
 
 
+@contextmanager
+def own_stack(folder: Path) -> Iterator[RunningStack]:
+    """A stack with the project's app, ready; failed tests show its console."""
+    with RunningStack(deployed_copy(folder / "app"), folder / "state") as running:
+        _running.append(running)
+        try:
+            running.wait_ready()
+            yield running
+        finally:
+            _running.remove(running)
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """One stack with the project's app, ready, shared by all tests that do not break it."""
-    folder = tmp_path_factory.mktemp("stack")
-    with RunningStack(deployed_copy(folder / "app"), folder / "state") as running:
-        _running.append(running)
-        running.wait_ready()
+    with own_stack(tmp_path_factory.mktemp("stack")) as running:
         yield running
-    _running.remove(running)
 
 
 @pytest.fixture

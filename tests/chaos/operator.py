@@ -1,6 +1,8 @@
 """An operator: looks at the engine and at storage through the platform's own doors, and starts the sweeper by hand."""
 
 import asyncio
+import json
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -79,3 +81,10 @@ async def kill(stack: RunningStack, service: str) -> None:
         return stack.status().processes.get(service, former) != former
 
     await until(is_replaced, f"{service} is started again")
+
+
+def event_hubs_fault(stack: RunningStack, **faults: float) -> None:
+    """From now on Event Hubs misbehaves like this; without arguments no more."""
+    path = stack.state_dir / "eventHubs" / "faults.json"
+    path.with_suffix(".new").write_text(json.dumps(faults))
+    os.replace(path.with_suffix(".new"), path)

@@ -82,7 +82,6 @@ class Visitor:
     def __init__(self, base: str, *, signalr: bool = True) -> None:
         self.client = ChatClient(base, signalr=False)
         self.screens: dict[str, Screen] = defaultdict(Screen)
-        self.catch_ups = 0
         self._signalr = signalr
         self._watching: list[asyncio.Task[None]] = []
 
@@ -181,7 +180,6 @@ class Visitor:
                         continue
             try:
                 found = await self.client.frames(turn_id, position)
-                self.catch_ups += 1
                 for frame in found["frames"]:
                     if frame["kind"] == "frame":
                         screen.frame(frame["generation"], frame["offset"], frame["text"])
