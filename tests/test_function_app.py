@@ -1,0 +1,48 @@
+"""The map: it loads without a single setting, and says the same as those who repeat a part of it."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from http_triggers.unknown_route import METHODS
+from tests.running_stack import ROOT
+
+PRINT_BINDINGS = """
+import json, function_app
+functions = function_app.app.get_functions()
+print(json.dumps({f.get_function_name(): [json.loads(b) for b in f.get_raw_bindings()] for f in functions}))
+"""
+
+
+def loaded(environment: dict[str, str]) -> tuple[dict[str, list[dict[str, Any]]], str]:
+    """The app's bindings by function name, and what importing it said on stderr."""
+    ran = subprocess.run(
+        [sys.executable, "-c", PRINT_BINDINGS], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    return json.loads(ran.stdout), ran.stderr
+
+
+def test_importing_the_app_needs_no_setting_and_names_those_that_are_missing():
+    _, said = loaded({})
+    for name in ("AzureWebJobsStorage", "AZURE_OPENAI_ENDPOINT", "AzureSignalRConnectionString", "ALLOW_ANONYMOUS"):
+        assert name in said
+
+
+def test_a_setting_that_cannot_be_understood_does_not_stop_the_app_from_loading():
+    _, said = loaded({"TURNS_AT_ONCE": "many"})
+    assert "TURNS_AT_ONCE" in said
+
+
+def test_the_routes_that_answer_405_are_the_routes_of_the_map():
+    bindings, _ = loaded({})
+    triggers = [binding for function in bindings.values() for binding in function if binding["type"] == "httpTrigger"]
+    routes = {trigger["route"]: tuple(trigger.get("methods", ())) for trigger in triggers}
+    del routes["{*path}"]
+    assert routes == METHODS
+
+
+def test_the_function_that_takes_the_rest_is_the_last_by_name():
+    bindings, _ = loaded({})
+    http = [name for name, function in bindings.items() if any(b["type"] == "httpTrigger" for b in function)]
+    assert max(http, key=str.lower) == "unknown"
