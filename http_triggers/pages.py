@@ -30,7 +30,7 @@ async def chat_page(req: Request) -> Response:
     page = page.replace('name="reveal-ms" content="33"', f'name="reveal-ms" content="{settings.reveal_ms}"')
     response = Response(page, media_type="text/html; charset=utf-8", headers=_headers("no-cache"))
     # Who is not signed in gets the page all the same: it says so, with a button, when its first request is refused.
-    with contextlib.suppress(HttpError):
+    with contextlib.suppress(HttpError, MissingSetting):
         identify(req, settings, clients.new_id()).greet(response, settings)
     return response
 
