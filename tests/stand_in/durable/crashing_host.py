@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import azure.durable_functions as df
+from azure.durable_functions import DurableOrchestrationContext as Context
 
 from stand_in.durable.engine import DurableEngine
 from stand_in.durable.instance import InstanceRecord
@@ -19,8 +20,6 @@ from stand_in.durable.options import DurableOptions
 from stand_in.durable.task_hub import InstanceFilter
 from tests.stand_in.durable.conftest import until
 from tests.stand_in.durable.loaded_app import LoadedApp
-
-Context = df.DurableOrchestrationContext
 
 
 def app_that_notes(log: Path) -> df.DFApp:

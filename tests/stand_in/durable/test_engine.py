@@ -7,13 +7,12 @@ from typing import Any
 
 import azure.durable_functions as df
 import pytest
+from azure.durable_functions import DurableOrchestrationContext as Context
 
 from stand_in.durable.errors import InstanceExists, InstanceFinished, InstanceNotFound, WrongStatus
 from stand_in.durable.instance import InstanceRecord, Status
 from stand_in.durable.task_hub import InstanceFilter
 from tests.stand_in.durable.conftest import StartEngine, ended, reached, until
-
-Context = df.DurableOrchestrationContext
 
 
 def sample_app() -> df.DFApp:

@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator
 import azure.durable_functions as df
 import pytest
 from aiohttp import web
+from azure.durable_functions import DurableOrchestrationContext as Context
 
 from stand_in.durable.instance import Status
 from tests.stand_in.durable.conftest import StartEngine, ended
-
-Context = df.DurableOrchestrationContext
 
 
 @pytest.fixture

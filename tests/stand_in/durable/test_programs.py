@@ -13,6 +13,7 @@ from typing import Any
 
 import azure.durable_functions as df
 import pytest
+from azure.durable_functions import DurableOrchestrationContext as Context
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +23,6 @@ from stand_in.durable.options import DurableOptions
 from tests.stand_in.durable.conftest import ended
 from tests.stand_in.durable.loaded_app import LoadedApp
 
-Context = df.DurableOrchestrationContext
 Step = list[Any]
 
 

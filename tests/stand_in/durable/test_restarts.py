@@ -8,6 +8,7 @@ from pathlib import Path
 
 import azure.durable_functions as df
 import pytest
+from azure.durable_functions import DurableOrchestrationContext as Context
 
 from stand_in.durable.engine import DurableEngine
 from stand_in.durable.errors import EngineStopped
@@ -18,8 +19,6 @@ from stand_in.durable.task_hub import InstanceFilter
 from stand_in.durable.timestamps import Clock
 from tests.stand_in.durable.conftest import StartEngine, ended, reached, until
 from tests.stand_in.durable.loaded_app import LoadedApp
-
-Context = df.DurableOrchestrationContext
 
 
 class Runs:
@@ -170,7 +169,7 @@ async def test_an_instance_of_a_later_version_waits_for_a_worker_that_may_run_it
     await old.terminate("stopped", "not needed")
     await ended(old, "stopped")
     record = await old.status("later")
-    assert record is not None
+    assert isinstance(record, InstanceRecord)
     assert record.status is Status.PENDING
     await old.stop(patience=1)
 

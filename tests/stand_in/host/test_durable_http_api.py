@@ -164,7 +164,8 @@ async def test_queries_come_in_pages_with_a_token(served: ServedEngine, http: ai
     for number in range(5):
         await _status(client, f"page-{number}", "Completed")
     url = f"{served.webhooks}instances?instanceIdPrefix=page-&top=2"
-    pages, token = [], {}
+    pages: list[list[str]] = []
+    token: dict[str, str] = {}
     while True:
         async with http.get(url, headers=token) as response:
             pages.append([shown["instanceId"] for shown in await response.json()])
