@@ -31,7 +31,7 @@ TURNS_IN_A_CONVERSATION = 4
 CHARACTERS = 200
 PROMPT = f"#length {CHARACTERS} #script mixed #speed 100 #first 0"
 VICTIMS = ("host", "eventHubs", "blob")
-SECONDS_BETWEEN_KILLS = (2.0, 6.0)
+SECONDS_BETWEEN_KILLS = (1.0, 5.0)
 # Beyond the turns themselves: the five tries of a record take 86 s, a turn may wait 5 min for a wake that got lost.
 QUIET_SECONDS = 420.0
 RETRY_SECONDS = 0.2
@@ -52,7 +52,9 @@ class Storm:
         """One visitor: turn after turn, each to its end."""
         while self.left > 0:
             conversation = "talk-" + secrets.token_hex(8)
-            for _ in range(min(TURNS_IN_A_CONVERSATION, self.left)):
+            for _ in range(TURNS_IN_A_CONVERSATION):
+                if self.left <= 0:
+                    return
                 self.left -= 1
                 turn_id = await _accepted(client, conversation)
                 self.accepted.append((client, turn_id))
@@ -66,7 +68,8 @@ class Storm:
             candidates = [victim for victim in VICTIMS if self._may_die(victim, now)]
             if not candidates:
                 continue
-            victim = self.chance.choice(candidates)
+            fewest = min(self.kills[victim] for victim in candidates)
+            victim = self.chance.choice([each for each in candidates if self.kills[each] == fewest])
             with contextlib.suppress(KeyError, ProcessLookupError):  # it is being started again
                 await asyncio.to_thread(self.stack.kill, victim)
                 self._deaths[victim].append(now)
