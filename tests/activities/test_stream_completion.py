@@ -261,6 +261,27 @@ async def test_a_fenced_run_returns_the_outcome_of_the_run_that_fenced_it() -> N
     assert browser.arguments("token") == []
 
 
+async def test_a_run_does_not_fence_a_healthy_one_of_another_attempt() -> None:
+    """The last claim is of an attempt that was open when this run was scheduled: it follows, and claims nothing."""
+    store, model = journals(), ScriptedModel("mine")
+    store.blobs[TURN] += records.encode(Claim("theirs", 1, 1))
+    run = asyncio.ensure_future(Attempt(replace(around(store, model), silence=30.0), request(2) | {"open": [1]}).run())
+    await asyncio.sleep(0)
+    await Attempt(around(store, ScriptedModel("theirs")), request(1)).run()
+    result = await run
+    assert result["turn"]["answer"] == "theirs"
+    assert not model.requests
+
+
+async def test_a_turn_that_ended_before_it_spoke_does_not_let_the_next_one_pass_the_running_one() -> None:
+    third = turn_id(KEY, "third", "")
+    store = journals(begin(), begin(SECOND), begin(third))
+    store.blobs[SECOND] += records.encode(Stop(1))
+    surroundings = around(store, ScriptedModel("x"))
+    await Attempt(surroundings, request(turn=SECOND)).run()
+    assert await Attempt(surroundings, request(turn=third)).run() == {"result": "waiting", "for": TURN}
+
+
 async def test_two_followers_of_a_dead_run_do_not_wait_for_ever() -> None:
     store = journals()
     store.blobs[TURN] += records.encode(Claim("dead", 5, 1))

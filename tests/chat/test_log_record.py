@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat import records
-from chat.conversation import Prompt
+from chat.conversation import FinishedTurn, Prompt
 from chat.journal import folded_to_end
 from chat.log_record import ROOM_FOR_PROPERTIES, encoded, log_record
 from chat.records import Begin, Claim, End, Frame, Stop, UpstreamSeen
@@ -74,3 +74,16 @@ def test_a_record_is_cut_but_never_dropped(prompt: str, content: str, room: int)
     assert content.startswith(cut["content"])
     assert prompt.startswith(cut["prompt"][-1]["content"])
     assert cut["truncated"] or (cut["content"], len(cut["prompt"])) == (content, 2)
+
+
+def test_the_oldest_messages_of_the_prompt_go_first():
+    earlier = tuple(
+        FinishedTurn(f"t{n}", n, "completed", f"question {n} " * 20, f"answer {n} " * 20, 0, 0) for n in range(4)
+    )
+    record = log_record(folded_to_end(journal()), Prompt("system", earlier, "the question"))
+    body = encoded(record, len(json.dumps(record)) - 200 + ROOM_FOR_PROPERTIES)
+    kept = json.loads(body)
+    assert kept["truncated"]
+    assert kept["prompt"] == record["prompt"][len(record["prompt"]) - len(kept["prompt"]) :]
+    assert 1 < len(kept["prompt"]) < len(record["prompt"])
+    assert kept["content"] == "Because."
