@@ -1,24 +1,30 @@
 """Quotas: how many turns a user may have at once and in a day (UTC).
 
-One append blob per user and day holds a line for each turn: `+<turn id>` when it is begun, `-<turn id>` when it has
-ended. Lines about one turn count once, so telling twice changes nothing. A line is appended under the condition that
-nobody wrote since the count, so a hundred requests at once get no further than one after another.
+One append blob per user and day holds a line for each turn: `+<turn id> <milliseconds>` when it is begun, `-<turn id>`
+when it has ended. Lines about one turn count once, so telling twice changes nothing. A line is appended under the
+condition that nobody wrote since the count, so a hundred requests at once get no further than one after another.
+
+A starter may die between the count and the turn's `begin`. Before somebody is refused, turns that count as running for
+a while are looked up in their journals.
 """
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chat.errors import ChatError, JournalMoved
+from chat.errors import ChatError, JournalMissing, JournalMoved
+from chat.journal import JournalStore, read_journal
 from chat.journal_writer import Clock
 
 DAY = 24 * 60 * 60 * 1000
 # A turn takes seconds; whoever has too many at once may try again soon.
 RETRY_AFTER = 5
+# Long enough for any starter to have written `begin`, or to have given up.
+DOUBTFUL_AFTER = 60_000
 REMEMBERED_USERS = 10_000
 
 
-class UsageStore(Protocol):
+class UsageStore(JournalStore, Protocol):
     """Where the lines are kept. A blob that is not there reads as empty, and its first append makes it."""
 
     async def append_usage(self, user: str, day: int, data: bytes, position: int | None) -> int: ...
@@ -38,14 +44,21 @@ class LimitReached(ChatError):
 @dataclass(slots=True)
 class _Usage:
     position: int = 0
-    started: set[str] = field(default_factory=set)
+    started: dict[str, int] = field(default_factory=dict)  # turn id -> when
     ended: set[str] = field(default_factory=set)
+
+    @property
+    def running(self) -> dict[str, int]:
+        return {turn_id: at for turn_id, at in self.started.items() if turn_id not in self.ended}
 
     def apply(self, data: bytes) -> None:
         self.position += len(data)
-        for line in data.decode().split("\n"):
-            if line:
-                (self.started if line[0] == "+" else self.ended).add(line[1:])
+        for line in data.decode().splitlines():
+            turn_id, _, at = line[1:].partition(" ")
+            if line[0] == "+":
+                self.started.setdefault(turn_id, int(at))
+            else:
+                self.ended.add(turn_id)
 
 
 class Quota:
@@ -67,23 +80,41 @@ class Quota:
         current = False
         while turn_id not in usage.started:
             reached = self._limit_reached(usage, day)
-            if reached is not None and current:
+            if reached is None and await self._counted(user, day, usage, turn_id):
+                return
+            if reached is not None and current and not await self._found_ended(user, usage):
                 raise reached
-            if reached is None:
-                line = f"+{turn_id}\n".encode()
-                try:
-                    end = await self._store.append_usage(user, day, line, usage.position)
-                except JournalMoved:
-                    pass  # others wrote: read what, and count again
-                else:
-                    if end == usage.position + len(line):
-                        usage.apply(line)
-                    return
             start = usage.position
             data = await self._store.read_usage(user, day, start)
             if usage.position == start:  # another request may have read it meanwhile
                 usage.apply(data)
             current = True
+
+    async def _counted(self, user: str, day: int, usage: _Usage, turn_id: str) -> bool:
+        """Append the turn's line. False when others wrote since the count, which is then to be made again."""
+        line = f"+{turn_id} {self._clock.now()}\n".encode()
+        try:
+            end = await self._store.append_usage(user, day, line, usage.position)
+        except JournalMoved:
+            return False
+        if end == usage.position + len(line):
+            usage.apply(line)
+        return True
+
+    async def _found_ended(self, user: str, usage: _Usage) -> bool:
+        """Whether turns that count as running were found to be over, or never begun. They are noted as ended."""
+        found = False
+        for turn_id, at in usage.running.items():
+            if self._clock.now() - at > DOUBTFUL_AFTER and await self._is_over(turn_id):
+                await self.turn_ended(user, at, turn_id)
+                found = True
+        return found
+
+    async def _is_over(self, turn_id: str) -> bool:
+        try:
+            return (await read_journal(self._store, turn_id)).end is not None
+        except JournalMissing:
+            return True
 
     async def turn_ended(self, user: str, begun_at: int, turn_id: str) -> None:
         """The turn no longer counts as one at once."""
@@ -94,7 +125,7 @@ class Quota:
         if self._per_day and len(usage.started) >= self._per_day:
             until_midnight = ((day + 1) * DAY - self._clock.now()) // 1000 + 1
             return LimitReached(f"{self._per_day} turns a day are allowed; the day ends at 00:00 UTC.", until_midnight)
-        if self._at_once and len(usage.started - usage.ended) >= self._at_once:
+        if self._at_once and len(usage.running) >= self._at_once:
             return LimitReached(f"{self._at_once} turns at once are allowed; wait for one to end.", RETRY_AFTER)
         return None
 

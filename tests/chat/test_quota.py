@@ -4,8 +4,13 @@ import asyncio
 
 import pytest
 
-from chat.quota import DAY, LimitReached, Quota
+from chat import records
+from chat.quota import DAY, DOUBTFUL_AFTER, LimitReached, Quota
+from chat.turn import conversation_key, turn_id
+from tests.chat.test_journal import BEGIN
 from tests.doubles import ManualClock, MemoryJournals
+
+KEY = conversation_key("owner", "talk")
 
 
 def quotas(count: int, at_once: int, per_day: int) -> tuple[list[Quota], MemoryJournals, ManualClock]:
@@ -31,6 +36,23 @@ async def test_a_turn_that_ended_makes_room() -> None:
     assert reached.value.retry_after > 0
     await other.turn_ended("user", clock.now(), "a")
     await quota.admit("user", "b")
+
+
+async def test_a_turn_that_was_counted_and_never_begun_does_not_count_for_ever():
+    """Its starter died in between: the next one that would be refused for it looks it up."""
+    (quota,), store, clock = quotas(1, at_once=2, per_day=0)
+    ids = [turn_id(KEY, str(number), "") for number in range(4)]
+    store.blobs[ids[0]] = records.encode(BEGIN)  # this one runs
+    await quota.admit("user", ids[0])
+    await quota.admit("user", ids[1])
+    with pytest.raises(LimitReached):
+        await quota.admit("user", ids[2])
+    clock.move(DOUBTFUL_AFTER + 1)
+    await quota.admit("user", ids[2])
+    clock.move(DOUBTFUL_AFTER + 1)
+    store.blobs[ids[2]] = records.encode(BEGIN)
+    with pytest.raises(LimitReached):
+        await quota.admit("user", ids[3])
 
 
 async def test_the_same_turn_counts_once() -> None:
