@@ -133,9 +133,13 @@ async def turn_frames(req: Request, client: DurableOrchestrationClient) -> Respo
             break
         await asyncio.sleep(min(POLL_EVERY, left))
         data += await store.read(key, turn, after + len(data))
-    if not found.frames and not found.over:
-        await help_along(await read_journal(store, turn), client)
-    return answer({"frames": found.frames, "next": found.next, "ended": found.over})
+    ended = found.over
+    if not found.frames and not ended:
+        # Nothing since: because it is over and the caller has read to the end, or because nobody writes.
+        fold = await read_journal(store, turn)
+        ended = fold.end is not None and fold.position == found.next
+        await help_along(fold, client)
+    return answer({"frames": found.frames, "next": found.next, "ended": ended})
 
 
 async def _since(store: JournalStore, key: str, turn: str, after: int) -> bytes:
