@@ -38,6 +38,7 @@ from http_triggers.json_body import json_body
 ROOM_FOR_OTHER_FIELDS = 4 * 1024
 LONGEST_WAIT = 25.0  # seconds of a long poll; proxies on the way give up after 30 or more
 POLL_EVERY = 0.15
+CHECK_EVERY = 2.0  # a long poll that finds nothing looks at the whole journal so often
 # A burst is accepted a few at a time: all at once would all be slow, and those begun first stream sooner this way.
 ACCEPTING = asyncio.Semaphore(8)
 SILENCE = 20_000  # ms without a record (an `alive` comes every 10 s) after which a run is taken for dead
@@ -125,21 +126,21 @@ async def turn_frames(req: Request, client: DurableOrchestrationClient) -> Respo
     turn, after, wait = req.path_params["turn_id"], _after(req), _wait(req)
     await check_owner(req, turn)
     store, key = clients.journal(), conversation_key_of(turn)
-    data = await _since(store, key, turn, after)
-    deadline = asyncio.get_running_loop().time() + wait
-    while not (found := frames_since(data, after)).frames and not found.over:
-        left = deadline - asyncio.get_running_loop().time()
-        if left <= 0 or await req.is_disconnected():
+    time = asyncio.get_running_loop().time
+    deadline, next_check = time() + wait, time() + CHECK_EVERY
+    data, ended = await _since(store, key, turn, after), False
+    while not (found := frames_since(data, after)).frames and not ended:
+        if time() >= min(deadline, next_check):
+            # Nothing since: because it is over and the caller has read to the end, or because nobody writes.
+            fold = await read_journal(store, turn)
+            ended = fold.end is not None and fold.position == found.next
+            await help_along(fold, client)
+            next_check = time() + CHECK_EVERY
+        if ended or time() >= deadline or await req.is_disconnected():
             break
-        await asyncio.sleep(min(POLL_EVERY, left))
+        await asyncio.sleep(min(POLL_EVERY, max(0.0, deadline - time())))
         data += await store.read(key, turn, after + len(data))
-    ended = found.over
-    if not found.frames and not ended:
-        # Nothing since: because it is over and the caller has read to the end, or because nobody writes.
-        fold = await read_journal(store, turn)
-        ended = fold.end is not None and fold.position == found.next
-        await help_along(fold, client)
-    return answer({"frames": found.frames, "next": found.next, "ended": ended})
+    return answer({"frames": found.frames, "next": found.next, "ended": found.over or ended})
 
 
 async def _since(store: JournalStore, key: str, turn: str, after: int) -> bytes:
