@@ -5,6 +5,7 @@
 import { ApiError, NetworkError, createChatApi } from "./chat-api.js";
 import { mountComposer } from "./composer.js";
 import { CONNECTING, changeConnection, mountConnectionStatus } from "./connection-status.js";
+import { isConversationId, newId } from "./conversation-id.js";
 import * as conversation from "./conversation-state.js";
 import { createFrameStream } from "./frame-stream.js";
 import { mountIntro } from "./intro.js";
@@ -108,7 +109,7 @@ function open(conversationId, isNew) {
 
 function openAddress() {
   const wanted = new URLSearchParams(location.search).get("c");
-  const known = wanted !== null && /^[\w-]{1,100}$/.test(wanted);
+  const known = isConversationId(wanted);
   const conversationId = known ? wanted : newId();
   if (!known) history.replaceState(null, "", addressOf(conversationId));
   open(conversationId, !known);
@@ -325,12 +326,6 @@ setInterval(() => {
 }, LOOK_AROUND_MS);
 openAddress();
 if (matchMedia("(pointer: fine)").matches) composer.focus(); // on a phone the keyboard would cover the page
-
-/** 128 random bits, safe in an address. */
-function newId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
-}
 
 /** @param {number} milliseconds */
 function pause(milliseconds) {
