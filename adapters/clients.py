@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 import time
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from azure.identity.aio import DefaultAzureCredential
@@ -39,10 +39,13 @@ class WallClock:
 
 
 class NoBrowser:
-    """The way to the browser when SignalR is not configured: every message counts as not delivered."""
+    """The way to the browser when SignalR is not configured: every message counts as not delivered, for this reason."""
+
+    def __init__(self, reason: MissingSetting) -> None:
+        self._reason = str(reason)
 
     async def send_to_user(self, user_id: str, target: str, arguments: list[Any]) -> None:
-        raise DeliveryFailed("AzureSignalRConnectionString is not set; browsers poll.")
+        raise DeliveryFailed(f"{self._reason} Browsers poll.")
 
 
 clock = WallClock()
@@ -59,12 +62,26 @@ def settings() -> Settings:
 
 
 def report_missing_settings() -> None:
-    """One warning per setting that is missing, by name, at start; importing the app never fails for it."""
+    """By name, at start: a warning for each setting that is missing, an error for each that makes no sense.
+
+    Importing the app never fails for it.
+    """
     try:
-        for missing in settings().missing():
-            logger.warning("Missing setting %s.", missing)
+        known = settings()
     except MissingSetting as error:
         logger.error("%s", error)
+        return
+    for missing in known.missing():
+        logger.warning("Missing setting %s.", missing)
+    for connection_string, understand in (
+        (known.signalr, SignalRConnection.from_connection_string),
+        (known.event_hub_connection, partial(EventHubLog.from_connection_string, name=known.event_hub_name)),
+    ):
+        try:
+            if connection_string:
+                understand(connection_string)
+        except MissingSetting as error:
+            logger.error("%s", error)
 
 
 @cache
@@ -120,8 +137,8 @@ def signalr() -> SignalRHub:
 def browser() -> Browser:
     try:
         return signalr()
-    except MissingSetting:
-        return NoBrowser()
+    except MissingSetting as reason:
+        return NoBrowser(reason)
 
 
 @cache

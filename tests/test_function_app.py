@@ -34,6 +34,16 @@ def test_a_setting_that_cannot_be_understood_does_not_stop_the_app_from_loading(
     assert "TURNS_AT_ONCE" in said
 
 
+def test_a_connection_string_that_makes_no_sense_is_named_at_start_and_not_shown():
+    secret = "a-piece-of-a-key"
+    _, said = loaded({"AzureSignalRConnectionString": secret, "AZURE_EVENTHUB_CONN_STR": secret})
+    for name in ("AzureSignalRConnectionString", "AZURE_EVENTHUB_CONN_STR"):
+        assert f"The app setting {name} is not" in said
+    assert secret not in said
+    without_hub = "Endpoint=sb://hub.example;SharedAccessKeyName=name;SharedAccessKey=key"
+    assert "AZURE_EVENTHUB_NAME" in loaded({"AZURE_EVENTHUB_CONN_STR": without_hub})[1]
+
+
 def test_the_routes_that_answer_405_are_the_routes_of_the_map():
     bindings, _ = loaded({})
     triggers = [binding for function in bindings.values() for binding in function if binding["type"] == "httpTrigger"]
