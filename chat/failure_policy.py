@@ -28,7 +28,8 @@ class FailureClass(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Row:
     """The waits in seconds before the second, third, ... attempt; none: the turn ends. `status` is how it ends then,
-    and `retryable` whether the same request may succeed when the user sends it again."""
+    and `retryable` whether the same request may succeed when the user sends it again; a refusal is no fault of the
+    request, and gone once the deployment has been repaired."""
 
     waits: tuple[float, ...]
     status: str
@@ -41,7 +42,7 @@ POLICY: dict[FailureClass, Row] = {
     FailureClass.STALLED: Row((0, 1, 2, 4), "failed", retryable=True),
     FailureClass.FILTERED: Row((), "filtered", retryable=False),
     FailureClass.TOO_LONG: Row((), "failed", retryable=False),
-    FailureClass.REFUSED: Row((), "failed", retryable=False),
+    FailureClass.REFUSED: Row((), "failed", retryable=True),
     FailureClass.INVALID: Row((), "failed", retryable=False),
 }
 

@@ -326,12 +326,18 @@ async def test_a_stream_cut_off_inside_a_character_goes_on_with_the_whole_one(pa
     assert browser.text == fold.text
 
 
-@pytest.mark.parametrize("failure_class", [FailureClass.REFUSED, FailureClass.INVALID, FailureClass.TOO_LONG])
-async def test_what_will_not_get_better_ends_the_turn_at_once(failure_class: FailureClass) -> None:
+@pytest.mark.parametrize(
+    ("failure_class", "retryable"),
+    # What was wrong with a refused call can be repaired, and then the same question is answered; the others stay wrong.
+    [(FailureClass.REFUSED, True), (FailureClass.INVALID, False), (FailureClass.TOO_LONG, False)],
+)
+async def test_what_will_not_get_better_by_waiting_ends_the_turn_at_once(
+    failure_class: FailureClass, retryable: bool
+) -> None:
     store = journals()
     result = await Attempt(around(store, ScriptedModel(failure(failure_class))), request()).run()
     assert (result["result"], result["summary"]["status"]) == ("done", "failed")
-    assert result["summary"]["error"]["retryable"] is False
+    assert result["summary"]["error"]["retryable"] is retryable
 
 
 async def test_after_five_claims_the_turn_fails() -> None:
