@@ -22,7 +22,7 @@ import { describeTurn } from "./turn-status.js";
 const TITLE = document.title;
 const SEND_RETRY_MS = [500, 1000, 2000]; // after these the person is asked
 const LOAD_RETRY_MS = 2000;
-const LOOK_AROUND_MS = 5000; // for turns asked elsewhere, while SignalR cannot tell of them
+const LOOK_AROUND_MS = 5000; // for turns asked elsewhere, while SignalR cannot tell of them, and for the server itself
 const CLOCK_MS = 500;
 
 const revealMs = Number(document.querySelector('meta[name="reveal-ms"]')?.getAttribute("content") ?? 33);
@@ -322,7 +322,8 @@ openConnection({
 });
 setInterval(draw, CLOCK_MS);
 setInterval(() => {
-  if (!connection.live && document.visibilityState === "visible") void lookAround();
+  // With SignalR up nothing else might ask the server again, and a request that failed would be taken for its state.
+  if (!(connection.live && connection.reachable) && document.visibilityState === "visible") void lookAround();
 }, LOOK_AROUND_MS);
 openAddress();
 if (matchMedia("(pointer: fine)").matches) composer.focus(); // on a phone the keyboard would cover the page

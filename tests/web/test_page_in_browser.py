@@ -348,6 +348,23 @@ async def test_a_server_that_is_away_is_called_disconnected(backend: FakeBackend
     await expect(page.locator(".connection-status")).to_have_text("")
 
 
+async def test_a_server_that_is_back_is_not_called_away_because_nobody_asks_it(
+    backend: FakeBackend, open_page: OpenPage
+) -> None:
+    """SignalR never broke, the turn is over, the reader does nothing: no request would come by itself."""
+    backend.script = speaking("All of it.")
+    page = await open_page()
+    await page.goto(backend.url)
+    await connected(backend)
+    await ask(page, "hello")
+    await expect(page.locator(DONE)).to_contain_text("All of it.")
+    await page.route("**/api/**", lambda route: route.abort())
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(page.locator(".connection-status")).to_contain_text("Disconnected")
+    await page.unroute_all()
+    await expect(page.locator(".connection-status")).to_have_text("")
+
+
 async def test_a_conversation_that_may_not_be_read_offers_to_sign_in(backend: FakeBackend, open_page: OpenPage) -> None:
     backend.refuse_conversation = lambda: refusal(401, "Please sign in to see your conversations.")
     page = await open_page()
