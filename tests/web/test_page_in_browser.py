@@ -600,6 +600,23 @@ async def test_the_empty_page_offers_three_prompts(backend: FakeBackend, open_pa
 
 # ---- looks, safety, access
 
+
+async def test_each_line_of_a_question_has_its_own_direction(backend: FakeBackend, open_page: OpenPage) -> None:
+    backend.store("lines", "In English.\nשלום!")
+    page = await open_page()
+    await page.goto(f"{backend.url}/?c=lines")
+    await expect(page.locator(".bubble")).to_contain_text("In English.")
+    left_of = """(bubble, index) => {
+        const range = document.createRange();
+        range.setStart(bubble.firstChild, index);
+        range.setEnd(bubble.firstChild, index + 1);
+        return range.getBoundingClientRect().left;
+    }"""
+    bubble = page.locator(".bubble")
+    first, end = await bubble.evaluate(left_of, 12), await bubble.evaluate(left_of, 16)
+    assert end < first, "the exclamation mark ends a line that runs from right to left"
+
+
 HOSTILE = """<script>window.hacked = 1</script> <img src=x onerror="window.hacked = 1">
 
 ![pixel](https://evil.example/p.png) [link](https://example.org) [bad](javascript:window.hacked=1) [rel](/api/x)
