@@ -91,7 +91,7 @@ function connectionChanged(news) {
 
 /** A screen reader hears of an answer when all of it is there. @param {Turn} turn */
 function announce(turn) {
-  const { words } = describeTurn(turn, { now: Date.now(), grewAt: 0, online: true });
+  const { words } = describeTurn(turn, { now: Date.now(), grewAt: 0, online: true, behind: false });
   announcer.textContent = words === "" ? "The answer is complete." : words;
 }
 

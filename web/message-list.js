@@ -76,7 +76,7 @@ export function mountMessageList({ scroller, list, toEnd }, options) {
     return { element, prompt, answer: mountAnswer(reply, { key: turn.key, ...options }), turn: null };
   }
 
-  /** @param {Conversation} state @param {import("./answer.js").Moment} moment */
+  /** @param {Conversation} state @param {{now: number, online: boolean}} moment */
   function update(state, moment) {
     const keys = new Set(state.turns.map((turn) => turn.key));
     for (const [key, view] of views) {
@@ -86,10 +86,12 @@ export function mountMessageList({ scroller, list, toEnd }, options) {
     }
     /** @type {Element | null} */
     let before = list.firstElementChild;
+    let behind = false;
     for (const turn of state.turns) {
       const view = views.get(turn.key) ?? mountTurn(turn);
       views.set(turn.key, view);
-      if (view.turn !== turn || !isFinal(turn)) draw(view, turn, moment);
+      if (view.turn !== turn || !isFinal(turn)) draw(view, turn, { ...moment, behind });
+      behind ||= turn.status === "running";
       if (view.element === before) before = before.nextElementSibling;
       else list.insertBefore(view.element, before);
     }

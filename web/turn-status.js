@@ -10,9 +10,6 @@ const ORDINALS = ["first", "second", "third", "fourth", "fifth"]; // no turn is 
 
 const TOO_LONG = new Set(["too_long", "too_large", "context_length_exceeded"]); // the server's words and the model's
 
-/** Why the server makes a turn wait, by the code it gives. @type {Record<string, string>} */
-const WAITS = { rate_limited: "the service is busy", queued: "an earlier answer comes first" };
-
 /**
  * @typedef {import("./conversation-state.js").Turn} Turn
  * @typedef {"retry-turn" | "shorten-turn" | "edit-turn" | "follow-turn" | "sign-in"} ActionName
@@ -28,15 +25,16 @@ const WAITS = { rate_limited: "the service is busy", queued: "an earlier answer 
 
 /**
  * @param {Turn} turn
- * @param {{now: number, grewAt: number, online: boolean}} about grewAt: when the shown text last grew
+ * @param {{now: number, grewAt: number, online: boolean, behind: boolean}} about grewAt: when the shown text last grew;
+ *   behind: an earlier turn of the conversation still runs
  * @returns {TurnStatusView}
  */
-export function describeTurn(turn, { now, grewAt, online }) {
+export function describeTurn(turn, { now, grewAt, online, behind }) {
   switch (turn.status) {
     case "sending":
       return progress(now - turn.startedAt >= WORDS_AFTER_MS ? (online ? "sending" : "no connection, trying again") : "");
     case "running":
-      return describeRunning(turn, now, grewAt);
+      return describeRunning(turn, now, grewAt, behind);
     case "unsent":
       return describeUnsent(turn, now);
     case "lost":
@@ -46,8 +44,8 @@ export function describeTurn(turn, { now, grewAt, online }) {
   }
 }
 
-/** @param {Turn} turn @param {number} now @param {number} grewAt */
-function describeRunning(turn, now, grewAt) {
+/** @param {Turn} turn @param {number} now @param {number} grewAt @param {boolean} behind */
+function describeRunning(turn, now, grewAt, behind) {
   const { text } = turn;
   const started = text.text !== "";
   const since = now - Math.max(grewAt, turn.startedAt);
@@ -56,8 +54,9 @@ function describeRunning(turn, now, grewAt) {
     return progress(started && text.attempt > 1 ? attemptWords(text.attempt) : "", started);
   }
   if (text.waitUntil !== null && Date.parse(text.waitUntil) > now) {
-    return progress(`waiting until ${clock(text.waitUntil)}: ${WAITS[text.waitCode ?? ""] ?? WAITS.rate_limited}`);
+    return progress(`waiting until ${clock(text.waitUntil)}: the service is busy`);
   }
+  if (behind && !started) return progress("an earlier answer comes first");
   return progress(text.attempt > 1 ? attemptWords(text.attempt) : "waiting for the model");
 }
 

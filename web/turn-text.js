@@ -27,7 +27,7 @@ const COVER = "█";
  * @typedef {{status: string, finishReason: string | null, length: number | null, sha256: string | null,
  *   error: TurnError | null}} TurnEnd
  * @typedef {{text: string, generation: number, root: number, latest: number, covers: Cover[], held: Piece[],
- *   heldCovers: Cover[], attempt: number, waitUntil: string | null, waitCode: string | null, end: TurnEnd | null}} TurnText
+ *   heldCovers: Cover[], attempt: number, waitUntil: string | null, end: TurnEnd | null}} TurnText
  */
 
 /** @type {Readonly<TurnText>} */
@@ -41,7 +41,6 @@ export const EMPTY_TEXT = Object.freeze({
   heldCovers: [],
   attempt: 1,
   waitUntil: null,
-  waitCode: null,
   end: null,
 });
 
@@ -131,7 +130,7 @@ function applyRedact(state, record) {
 /** @param {TurnText} state @param {TurnRecord} record */
 function applyWait(state, record) {
   if (!record.until || (state.waitUntil !== null && Date.parse(record.until) <= Date.parse(state.waitUntil))) return state;
-  return { ...state, waitUntil: record.until, waitCode: record.code ?? null };
+  return { ...state, waitUntil: record.until };
 }
 
 /** @param {TurnText} state @param {TurnRecord} record */

@@ -10,7 +10,7 @@ const records = (...all) => {
   for (const record of all) state = conversation.applyFrame(state, "t", { generation: 1, attempt: 1, ...record });
   return conversation.finishTurn(state, "t").turns[0];
 };
-const at = (now, grewAt = 0) => ({ now, grewAt, online: true });
+const at = (now, grewAt = 0) => ({ now, grewAt, online: true, behind: false });
 const refused = (problem) => {
   const sent = conversation.addSend(conversation.emptyConversation("c"), { key: "k", prompt: "p", now: 0 });
   return conversation.rejectSend(sent, "k", { code: "x", message: "No", ...problem }).turns[0];
@@ -26,6 +26,13 @@ test("a wait tells until when and why, and is over when it is over", () => {
   const turn = records({ kind: "wait", until: until.toISOString(), code: "rate_limited" });
   assert.equal(describeTurn(turn, at(3000)).words, `waiting until ${until.toLocaleTimeString("en-GB")}: the service is busy`);
   assert.equal(describeTurn(turn, at(61_000)).words, "waiting for the model");
+});
+
+test("a turn behind a running one says so, and no longer once its own text comes", () => {
+  const behind = (now) => ({ ...at(now), behind: true });
+  assert.equal(describeTurn(records(), behind(1999)).words, "");
+  assert.equal(describeTurn(records(), behind(2000)).words, "an earlier answer comes first");
+  assert.equal(describeTurn(records({ kind: "frame", offset: 0, text: "abc" }), behind(9000)).words, "waiting for the model");
 });
 
 test("a second attempt is told", () => {

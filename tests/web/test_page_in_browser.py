@@ -423,6 +423,21 @@ async def test_a_long_conversation_is_read_to_its_beginning_once(backend: FakeBa
     assert len([line for line in backend.requests if "before=" in line]) == 2
 
 
+async def test_a_turn_that_waits_for_an_earlier_one_says_so(backend: FakeBackend, open_page: OpenPage) -> None:
+    earlier = backend.store("queue", "first")
+    later = backend.store("queue", "second")
+    page = await open_page()
+    await page.goto(f"{backend.url}/?c=queue")
+    await expect(page.locator(".turn-status .words")).to_have_text(
+        ["waiting for the model", "an earlier answer comes first"]
+    )
+    await earlier.say("one")
+    await earlier.end()
+    await later.say("two")
+    await later.end()
+    await expect(page.locator(".answer .markdown")).to_have_text(["one", "two"])
+
+
 # ---- sending
 
 
