@@ -49,7 +49,7 @@ def failure_of_exception(error: Exception, deployment: str, key: str | None) -> 
         return ModelFailure(FailureClass.STALLED, "read_timeout", "The model service fell silent.")
     if isinstance(error, (openai.APIConnectionError, *TRANSPORT_ERRORS)):
         return ModelFailure(
-            FailureClass.TRANSIENT, "connection_lost", f"No connection to the model service: {_names(error)}."
+            FailureClass.TRANSIENT, "connection_lost", f"No connection to the model service: {_root(error)}."
         )
     if isinstance(error, openai.APIResponseValidationError):
         return ModelFailure(
@@ -149,9 +149,11 @@ def _shown(message: object, key: str | None) -> str:
     return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}…"
 
 
-def _names(error: Exception) -> str:
-    cause = error.__cause__
-    return f"{type(error).__name__} ({type(cause).__name__})" if cause else type(error).__name__
+def _root(error: BaseException) -> str:
+    """The name of the first cause. The SDK's transport calls a refused connection a ConnectTimeout on the way up."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return type(error).__name__
 
 
 def read_retry_after(headers: Mapping[str, str], now: float) -> float | None:

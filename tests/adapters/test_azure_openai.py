@@ -255,6 +255,7 @@ async def test_a_service_that_is_not_there_is_transient():
         failure = await failure_of(model, asking("Hi"))
 
     assert (failure.failure_class, failure.code) == (FailureClass.TRANSIENT, "connection_lost")
+    assert failure.message == "No connection to the model service: ConnectionRefusedError."
 
 
 @pytest.mark.parametrize("fault", ["filter", "async-filter"])
