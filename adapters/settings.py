@@ -1,7 +1,7 @@
 """Settings: the app settings this app reads, and nothing else reads. Azure gives them as environment variables.
 
 Reading never fails, since importing the app must not: what is missing is reported by its name at start, and again as
-MissingSetting where it is needed. `docs` and README list every name; a test holds them to it.
+MissingSetting where it is needed. README lists every name; a test holds it to that.
 """
 
 import os

@@ -25,7 +25,7 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class TurnStatus(StrEnum):
-    """How a turn stands; all but `running` are final. `rejected` and `abandoned` turns are no part of the talk."""
+    """How a turn stands; all but `running` are final. `rejected` turns are no part of the talk."""
 
     RUNNING = "running"
     COMPLETED = "completed"
