@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from chat.errors import DeliveryFailed
 from chat.records import End, Frame
+from chat.turn_view import wire_error
 
 QUEUE_LENGTH = 64
 # How long a finished turn waits for its last messages to leave. Whoever is not reached by then asks for them.
@@ -81,7 +82,7 @@ class Delivery:
             "finishReason": end.finish_reason,
             "length": end.length,
             "sha256": end.sha256,
-            "error": end.error,
+            "error": wire_error(end.error),
         }
         self._put("turnEnded", [self._ids | outcome])
 

@@ -52,7 +52,7 @@ def wire_frame(record: Record) -> dict[str, Any] | None:
                 "finishReason": record.finish_reason,
                 "length": record.length,
                 "sha256": record.sha256,
-                "error": _error(record.error),
+                "error": wire_error(record.error),
             }
     return None
 
@@ -77,7 +77,7 @@ def status_of(fold: Fold) -> dict[str, Any]:
         "finishReason": end.finish_reason if end else None,
         "attempts": fold.claims,
         "usage": end.usage if end else None,
-        "error": _error(end.error) if end else None,
+        "error": wire_error(end.error) if end else None,
         "waitingUntil": iso(fold.waiting.until) if fold.waiting and not end else None,
         "recoveryRung": end.rung if end else None,
         "deliveryErrors": end.delivery_errors if end else 0,
@@ -101,5 +101,6 @@ def iso(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _error(error: dict[str, Any] | None) -> dict[str, Any] | None:
+def wire_error(error: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What browsers get of an end's error; the log has more."""
     return {name: error[name] for name in ("code", "message", "retryable")} if error else None

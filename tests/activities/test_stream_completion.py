@@ -13,7 +13,7 @@ from activities.stream_completion import Attempt
 from activities.surroundings import Surroundings
 from chat import records
 from chat.completion import Chunk
-from chat.errors import StorageUnavailable
+from chat.errors import ModelFailure, StorageUnavailable
 from chat.failure_policy import MAX_CLAIMS, FailureClass
 from chat.journal import Fold, read_journal
 from chat.journal_writer import JournalWriter
@@ -21,6 +21,7 @@ from chat.quota import Quota
 from chat.records import Begin, Claim, Frame, Restart, Stop
 from chat.relay import Pace
 from chat.turn import TurnRequest, conversation_key, turn_id
+from chat.turn_view import wire_frame
 from tests.doubles import FakeInstances, Killed, ManualClock, MemoryJournals, RecordingBrowser, ScriptedModel, failure
 
 KEY = conversation_key("owner", "talk")
@@ -338,6 +339,18 @@ async def test_what_will_not_get_better_by_waiting_ends_the_turn_at_once(
     result = await Attempt(around(store, ScriptedModel(failure(failure_class))), request()).run()
     assert (result["result"], result["summary"]["status"]) == ("done", "failed")
     assert result["summary"]["error"]["retryable"] is retryable
+
+
+async def test_signalr_tells_of_a_failure_what_the_journal_over_http_tells() -> None:
+    store, browser = journals(), RecordingBrowser()
+    refused = ModelFailure(FailureClass.REFUSED, "401", "Check the key.", http_status=401)
+    await Attempt(around(store, ScriptedModel(refused), browser), request()).run()
+    end = (await fold_of(store)).end
+    assert end is not None
+    wire = wire_frame(end)
+    assert wire is not None
+    sent = browser.arguments("turnEnded")[0][0]
+    assert sent["error"] == wire["error"] == {"code": "401", "message": "Check the key.", "retryable": True}
 
 
 async def test_after_five_claims_the_turn_fails() -> None:
