@@ -94,7 +94,8 @@ async def broadcast(req: Request) -> Response:
     return await tutorial.broadcast(req)
 
 
-# Last by its name: whatever no other function took, also a known route with another method.
-@app.route(route="{*path}")
+# Last by its name: whatever no other function took, also a known route with another method. Three pages are left to the
+# host, which knows none: the HTTP extension would answer them itself, with a page whose scripts come from elsewhere.
+@app.route(route="{*path:regex(^(?!(docs|redoc|openapi.json)(/|$)))}")
 async def unknown(req: Request) -> Response:
     return await unknown_route.unknown_route(req)

@@ -48,7 +48,8 @@ def test_the_routes_that_answer_405_are_the_routes_of_the_map():
     bindings, _ = loaded({})
     triggers = [binding for function in bindings.values() for binding in function if binding["type"] == "httpTrigger"]
     routes = {trigger["route"]: tuple(trigger.get("methods", ())) for trigger in triggers}
-    del routes["{*path}"]
+    (rest,) = (route for route in routes if route.startswith("{*path"))
+    del routes[rest]
     assert routes == METHODS
 
 

@@ -116,6 +116,13 @@ async def test_a_frames_query_that_is_wrong_is_refused(visitor: ChatClient, quer
     assert (status, error["field"]) == (400, query.split("=")[0])
 
 
+@pytest.mark.parametrize("path", ["/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"])
+async def test_the_http_extension_shows_no_pages_of_its_own(visitor: ChatClient, path: str):
+    """They would load scripts from another site into our origin, where the session's cookie is sent."""
+    async with visitor.http.get(path) as answer:
+        assert (answer.status, await answer.text()) == (404, "")
+
+
 async def test_an_unknown_route_is_not_found_and_a_wrong_method_says_what_is_allowed(visitor: ChatClient):
     for path in ("/nothing", "/api", "/api/turns", "/api/turns/a/b/c"):
         status, error, _ = await ask(visitor, "GET", path)
