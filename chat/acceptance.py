@@ -55,8 +55,18 @@ class Accepted:
     new: bool
 
 
+async def _refusal(admission: Callable[[], Awaitable[None]]) -> ChatError | None:
+    """Why the admission refuses, None when it does not."""
+    try:
+        await admission()
+    except ChatError as error:
+        return error
+    return None
+
+
 class Acceptance:
-    """Accepts turns. `admission` is awaited before a turn is begun and may refuse it by raising."""
+    """Accepts turns. `admission` is awaited before a turn is begun and may refuse it by raising; a turn that exists
+    already is not refused."""
 
     def __init__(self, store: JournalStore, starter: Starter, clock: Clock) -> None:
         self._store = store
@@ -67,11 +77,13 @@ class Acceptance:
         """Raises KeyReused, TurnRejected, StorageUnavailable, and what the admission raises."""
         # Side by side: blobs without a record are nothing, should the admission refuse.
         key = conversation_key_of(begin.turn_id)
-        first, _, _ = await asyncio.gather(
-            self._existing(begin.turn_id), admission(), self._patiently(lambda: self._store.prepare_order(key))
+        first, refusal, _ = await asyncio.gather(
+            self._existing(begin.turn_id), _refusal(admission), self._patiently(lambda: self._store.prepare_order(key))
         )
         new = False
         if first is None:
+            if refusal is not None:
+                raise refusal
             first, new = await self._begin(begin)
         if first.request_hash != begin.request_hash:
             raise KeyReused(begin.turn_id)

@@ -47,7 +47,7 @@ def log_record(fold: Fold, prompt: Prompt | None) -> dict[str, Any]:
         "response_id": upstream.response_id if upstream else None,
         "finish_reason": end.finish_reason,
         "status": end.status,
-        "error": _error(end.error),
+        "error": _error(end.error, with_message=prompt is not None),
         "prompt_filter_results": filters.get("prompt"),
         "content_filter_results": filters.get("completion"),
         "queue_ms": end.timings["queueMs"],
@@ -104,7 +104,9 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _error(error: dict[str, Any] | None) -> dict[str, Any] | None:
+def _error(error: dict[str, Any] | None, *, with_message: bool) -> dict[str, Any] | None:
+    """What went wrong. A provider's message may quote the prompt: where that is not to be logged, the code must do."""
     if error is None:
         return None
-    return {"code": error["code"], "message": error["message"], "http_status": error.get("httpStatus")}
+    message = error["message"] if with_message else error["code"]
+    return {"code": error["code"], "message": message, "http_status": error.get("httpStatus")}

@@ -41,7 +41,8 @@ def chat_turn(context: DurableOrchestrationContext) -> Steps:
     context.set_custom_status({"phase": "logged" if logged else "answered"})
     summary = ended["summary"]
     if summary["status"] == "failed":
-        raise RuntimeError(f"The turn failed: {summary['error']['code']}: {summary['error']['message']}")
+        # The code alone: the host logs this, and a provider's message may quote the prompt. The journal has it whole.
+        raise RuntimeError(f"The turn failed: {summary['error']['code']}")
     return summary | {"logged": logged}
 
 

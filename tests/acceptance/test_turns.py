@@ -186,10 +186,25 @@ async def test_frames_since_a_position_are_those_that_came_after(visitor: ChatCl
 
 
 async def test_prompts_and_secrets_are_in_no_log(stack: RunningStack, visitor: ChatClient):
+    """Also not of a turn that fails, by whatever it fails."""
     marker = "unmistakable-7361"
-    await visitor.answer(f"#say {marker}")
+    for prompt in (f"#say {marker}", f"{marker}\n#fault 401", f"#fault no-such-{marker}", f"#fault context {marker}"):
+        done = await visitor.answer(prompt)
+        await visitor.wait_for(done["turnId"], "logged")
+        await instance_over(stack, done["turnId"])
     secret = stack.settings["SESSION_SECRET"]
     for path in Path(stack.state_dir, "logs").iterdir():
         text = path.read_text(errors="replace")
-        assert marker not in text
-        assert secret not in text
+        assert marker not in text, path
+        assert secret not in text, path
+
+
+async def instance_over(stack: RunningStack, turn_id: str) -> None:
+    """The turn's orchestration has finished, too: what it had to say is in the log."""
+    url = f"{stack.url}/runtime/webhooks/durabletask/instances/{turn_id}"
+    async with asyncio.timeout(20), aiohttp.ClientSession() as http:
+        while True:
+            async with http.get(url) as answer:
+                if (await answer.json())["runtimeStatus"] in ("Completed", "Failed"):
+                    return
+            await asyncio.sleep(0.05)

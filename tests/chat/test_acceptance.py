@@ -71,6 +71,13 @@ async def test_what_the_admission_refuses_is_not_begun() -> None:
     assert (store.orders, instances.started) == ({}, [])
 
 
+async def test_a_turn_that_exists_is_found_again_also_by_who_may_have_no_more() -> None:
+    store, instances = MemoryJournals(), FakeInstances()
+    first = await accepting(store, instances).accept(begin(), admitted)
+    again = await accepting(store, instances).accept(begin(), refused)
+    assert (again.begin, again.new) == (first.begin, False)
+
+
 @settings(deadline=None)
 @given(st.integers(0, 5), st.integers(0, 5))
 def test_whoever_comes_finishes_what_a_dead_starter_left(first_death: int, second_death: int) -> None:
