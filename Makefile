@@ -8,7 +8,8 @@ RUN_STAMP := .venv/installed-run
 DEV_STAMP := .venv/installed-dev
 WEB_STAMP := web/node_modules/.installed
 CONTRACTS_STAMP := tests/contracts/node_modules/.installed
-PYTEST_OPTIONS ?=
+# Two at a time: most tests wait for processes, sockets and a browser. One file stays together, with its fixtures.
+PYTEST_OPTIONS ?= -n 2 --dist loadfile
 
 .PHONY: help install run check test bench clean chromium
 .DELETE_ON_ERROR:

@@ -25,6 +25,7 @@ from stand_in.event_hubs.server import EventHubsServer, start_server
 # For `pytestmark`, beside the use of `sdk_leftovers`: the collector may come along earlier.
 SDK_LEFTOVERS = (
     "ignore:unclosed transport:ResourceWarning",
+    "ignore:unclosed <socket.socket:ResourceWarning",
     "ignore:unclosed <StreamWriter:ResourceWarning",
     "ignore:loop is closed:ResourceWarning",
 )
