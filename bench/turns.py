@@ -71,10 +71,13 @@ async def _round(clients: list[ChatClient], prompt: str) -> tuple[list[float], f
     turns = await asyncio.gather(*(client.start_turn(prompt) for client in clients))
     pairs = [(client, turn_id, posted) for client, (turn_id, posted, _) in zip(clients, turns, strict=True)]
     await asyncio.gather(*(asyncio.wait_for(client.ended[turn].wait(), 120) for client, turn, _ in pairs))
+    seconds = time.perf_counter() - started
+    for client, turn_id, _ in pairs:  # the next round begins when this one is told and logged, too
+        await client.wait_for(turn_id, "logged")
     for client, turn_id, _ in pairs:
         if len(client.texts[turn_id]) != TOKENS * CHARACTERS_PER_TOKEN:
             raise AssertionError(f"{turn_id} is not whole: {len(client.texts[turn_id])} characters")
-    return [client.first_at[turn] - posted for client, turn, posted in pairs], time.perf_counter() - started
+    return [client.first_at[turn] - posted for client, turn, posted in pairs], seconds
 
 
 async def _bare(settings: Mapping[str, str], count: int, prompt: str) -> float:
