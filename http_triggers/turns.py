@@ -40,7 +40,7 @@ LONGEST_WAIT = 25.0  # seconds of a long poll; proxies on the way give up after 
 POLL_EVERY = 0.15
 CHECK_EVERY = 2.0  # a long poll that finds nothing looks at the whole journal so often
 # A burst is accepted a few at a time: all at once would all be slow, and those begun first stream sooner this way.
-ACCEPTING = asyncio.Semaphore(8)
+ACCEPTING = asyncio.Semaphore(4)
 SILENCE = 20_000  # ms without a record (an `alive` comes every 10 s) after which a run is taken for dead
 UNSTARTED = 2_000  # ms after `begin` within which a starter may still be at it
 
