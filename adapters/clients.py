@@ -1,10 +1,9 @@
-"""The clients of this process: each made when first asked for, shared by all functions, closed with the process.
+"""The clients of this process: each made when first asked for, shared by all functions, gone with the process.
 
 The worker runs every async function on one loop, so one client of each kind serves the whole process; connections
 stay open between invocations. Making one raises MissingSetting when it is not configured.
 """
 
-import asyncio
 import logging
 import secrets
 import time
@@ -179,9 +178,3 @@ def first_look(turn_id: str, claims: int) -> bool:
     new = (turn_id, claims) not in _looks
     _looks.add((turn_id, claims))
     return new
-
-
-async def close() -> None:
-    """Close every client that was made."""
-    made = [client for client in (journal, chat_model, signalr, event_log, credential) if client.cache_info().currsize]
-    await asyncio.gather(*(client().close() for client in made))

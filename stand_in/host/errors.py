@@ -3,7 +3,6 @@
 HostError
 ├── HostStartFailed      the host is in state Error: every path answers 503
 ├── IndexingFailed       the app could not be loaded: the host runs, but serves no function
-├── FunctionInError      one function cannot run; the others can
 ├── BindingFailed        an input could not be provided, or an output not be delivered, for one call
 ├── ExpressionUnresolved a `{name}` or `%NAME%` of a binding has no value
 └── InvocationFailed     user code raised, or returned what cannot be sent
@@ -21,10 +20,6 @@ class HostStartFailed(HostError):
 
 class IndexingFailed(HostError):
     """This happened: the worker could not index the app. On Azure such an app has no functions at all."""
-
-
-class FunctionInError(HostError):
-    """This happened: one function breaks a rule of the host. It is listed but not served."""
 
 
 class BindingFailed(HostError):

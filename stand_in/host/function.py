@@ -62,7 +62,3 @@ class Function:
     @property
     def is_served(self) -> bool:
         return not (self.errors or self.is_disabled or self.is_left_out)
-
-    def of_type(self, binding_type: str) -> Binding | None:
-        wanted = binding_type.lower()
-        return next((binding for binding in self.bindings if binding.type.lower() == wanted), None)
