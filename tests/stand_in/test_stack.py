@@ -69,7 +69,7 @@ def test_every_service_is_a_process_of_its_own_and_the_host_gets_the_settings(st
     assert {name: host.get(name) for name in status.settings} == status.settings
     emulator = json.loads((stack.state_dir / "model" / "environment.json").read_text())
     assert "A" not in emulator
-    assert f"ready: http://127.0.0.1:{status.ports['host']}/" in stack.output
+    wait_for(lambda: f"ready: http://127.0.0.1:{status.ports['host']}/" in stack.output, "the line that says ready")
 
 
 def test_a_killed_service_comes_back_on_the_same_port_and_state(start: StartStack):
@@ -244,7 +244,8 @@ def test_without_restart_a_dead_service_stays_down(start: StartStack):
 def test_warnings_come_to_the_console_and_everything_to_the_log(start: StartStack):
     stack = start()
     stack.wait_ready()
-    assert "[model] 2026-01-01 00:00:00,000 WARNING fake: loud\n[model]   more\n" in stack.output
+    loud = "[model] 2026-01-01 00:00:00,000 WARNING fake: loud\n[model]   more\n"
+    wait_for(lambda: loud in stack.output, "the warning")
     assert "quiet" not in stack.output
     log = stack.log("model")
     assert "INFO fake: quiet" in log
