@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chat.journal_writer import Clock
-from chat.json_members import members, without_member
+from chat.json_members import last_member, without_member
 
 # Characters of text kept for the log, of all choices together: ten times what a model writes at most.
 LARGEST_TEXT = 4_000_000
@@ -122,30 +122,24 @@ class CompletionTap:
             yield self._held
             self._held = b""
 
-    def _read(self, event: bytes) -> None:
+    def _read(self, event: bytes) -> dict[str, Any] | None:
+        """Learn from an event; returns the object in it, if it has one."""
         data = _data_of(event)
         if data == b"[DONE]":
             self.learned.whole = True
-        elif data and (value := _object(data)) is not None:
+        value = _object(data)
+        if value is not None:
             self._learn(value)
+        return value
 
     def _visible(self, event: bytes) -> bytes:
-        """The event as the caller would have come, had usage not been asked for; nothing if it is the answer to that."""
-        self._read(event)
-        if b'"usage"' not in event:
+        """The event as it would have come had usage not been asked for; nothing if it is the answer to that."""
+        value = self._read(event)
+        if value is None or "usage" not in value:
             return event
-        try:
-            text = event.decode()
-            start = text.index("{")
-            found = {member.name: member for member in members(text, start)}
-        except ValueError:
-            return event
-        usage, choices = found.get("usage"), found.get("choices")
-        if usage is None:
-            return event
-        if usage.value is None:
-            return without_member(text, usage).encode()
-        return b"" if choices is not None and choices.value == [] else event
+        if value["usage"] is None:
+            return _without_usage(event)
+        return b"" if value.get("choices") == [] else event
 
     def _learn(self, value: dict[str, Any]) -> None:
         self.learned.chunks += 1
@@ -259,6 +253,20 @@ class CompletionTap:
                     self.learned.keep(choice.pieces, str(part.get("text") or ""), now)
 
 
+def _without_usage(event: bytes) -> bytes:
+    """The event without its `"usage": null`. One unescaped place that looks like it is it; else the members tell."""
+    found = _NO_USAGE.findall(event)
+    if len(found) == 1:
+        return event.replace(found[0], b"")
+    try:
+        text = event.decode()
+        usage = last_member(text, "usage", text.index("{"))
+    except ValueError:  # its data stands on several lines: no service cuts an object so
+        return event
+    return without_member(text, usage).encode() if usage else event
+
+
+_NO_USAGE = re.compile(rb',[ ]*"usage"[ ]*:[ ]*null')
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _FINISH_REASONS = {"max_output_tokens": "length"}
 _FINISHED = {"completed": "stop"}
