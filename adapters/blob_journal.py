@@ -19,8 +19,9 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.storage.blob.aio import ContainerClient, LinearRetry
 
-from adapters.append_blobs import API_VERSION, AppendBlobs
+from adapters.append_blobs import AppendBlobs
 from adapters.blob_authorization import Authorization, BearerToken, SharedKey
+from adapters.blob_requests import API_VERSION, BlobRequests
 from chat.errors import JournalMissing, StorageUnavailable
 
 CONTAINER = "journals"
@@ -50,7 +51,8 @@ class BlobJournal:
         read_timeout: float = READ_TIMEOUT_S,
     ) -> None:
         self._container = container
-        self._blobs = AppendBlobs(container.url, authorization)
+        self._requests = BlobRequests(container.url, authorization)
+        self._blobs = AppendBlobs(self._requests)
         self._append_timeout = append_timeout
         self._read_timeout = read_timeout
         self._prepared = False
@@ -215,7 +217,7 @@ class BlobJournal:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._blobs.close()
+        await self._requests.close()
         await self._container.close()
 
     async def _create(self, name: str) -> bool:
