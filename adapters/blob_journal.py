@@ -103,6 +103,11 @@ class BlobJournal:
         return cls(client, BearerToken(credential), append_timeout=append_timeout, read_timeout=read_timeout)
 
     @property
+    def requests(self) -> BlobRequests:
+        """The way to other blobs of the container."""
+        return self._requests
+
+    @property
     def url(self) -> str:
         """The container's address."""
         return self._container.url
@@ -202,9 +207,15 @@ class BlobJournal:
                 return
 
     async def markers(self) -> AsyncIterator[str]:
-        """The ids of all turns that are marked, in pages of the service."""
+        """The ids of all turns that are marked. Proxied calls, which are a level deeper, are not among them."""
+        async for name in self.names(_MARKERS):
+            if "/" not in name.removeprefix(_MARKERS):
+                yield name.removeprefix(_MARKERS)
+
+    async def names(self, prefix: str) -> AsyncIterator[str]:
+        """The names of all blobs that begin so, in pages of the service."""
         await self.prepare()
-        pages = self._container.list_blob_names(name_starts_with=_MARKERS).by_page()
+        pages = self._container.list_blob_names(name_starts_with=prefix).by_page()
         while True:
             with _translated():
                 async with asyncio.timeout(self._read_timeout):
@@ -213,7 +224,7 @@ class BlobJournal:
             if page is None:
                 return
             for name in names:
-                yield name.removeprefix(_MARKERS)
+                yield name
 
     async def close(self) -> None:
         """Close all connections."""

@@ -19,6 +19,7 @@ from chat.turn_view import iso
 
 SCHEMA = 1
 RUNNING = "running"
+LONGEST_MESSAGE = 2_000  # characters of a service's error message; it may quote the whole request
 # Which call it was and how it went: in a record whatever a key's fields are.
 ALWAYS = frozenset({"schema", "type", "call_id", "caller", "status", "timestamp"})
 
@@ -70,6 +71,7 @@ def ending_of(answered: Answered, learned: Learned, *, streamed: bool) -> Ending
     if answered.http_status >= 400 or error is not None:
         code = str((error or {}).get("code") or (error or {}).get("type") or answered.http_status)
         message = str((error or {}).get("message") or f"The model service answered {answered.http_status}.")
+        message = message[:LONGEST_MESSAGE]
         status = "filtered" if code in ("content_filter", "ResponsibleAIPolicyViolation") else "failed"
         return Ending(status, {"code": code, "message": message})
     if streamed and not learned.whole and not any(choice.finish_reason for choice in learned.choices.values()):
