@@ -127,7 +127,7 @@ class EventHubLog:
         async def send_event(client: EventHubProducerClient) -> None:
             batch = await client.create_batch(partition_key=partition_key)
             self._max_bytes = batch.max_size_in_bytes
-            _add(batch, event)
+            _add(batch, event, len(body))
             await client.send_batch(batch)
 
         await self._bounded(send_event)
@@ -137,20 +137,20 @@ class EventHubLog:
 
         Without a partition key: the service spreads the batches. Raises LogUnavailable; some may be accepted then.
         """
-        events = [_event(body, message_id) for message_id, body in records]
-        await self._bounded(lambda client: self._send_batches(client, events))
+        await self._bounded(lambda client: self._send_batches(client, records))
 
-    async def _send_batches(self, client: EventHubProducerClient, events: Sequence[EventData]) -> None:
+    async def _send_batches(self, client: EventHubProducerClient, records: Sequence[tuple[str, bytes]]) -> None:
         batch = await client.create_batch()
         self._max_bytes = batch.max_size_in_bytes
-        for event in events:
+        for message_id, body in records:
+            event = _event(body, message_id)
             try:
                 batch.add(event)
             except ValueError:  # it does not fit beside the others
                 if len(batch):
                     await client.send_batch(batch)
                     batch = await client.create_batch()
-                _add(batch, event)
+                _add(batch, event, len(body))
         await client.send_batch(batch)
 
     async def _open(self, client: EventHubProducerClient) -> None:
@@ -217,12 +217,11 @@ def _event(body: bytes, message_id: str, content_type: str = "application/json")
     return event
 
 
-def _add(batch: EventDataBatch, event: EventData) -> None:
+def _add(batch: EventDataBatch, event: EventData, size: int) -> None:
     """Raises LogUnavailable for an event that does not fit into an empty batch."""
     try:
         batch.add(event)
     except ValueError as error:
-        size = sum(len(part) for part in event.body)
         raise LogUnavailable(
             f"The record {event.message_id} has {size} bytes; with its properties it is over the hub's limit of "
             f"{batch.max_size_in_bytes}."

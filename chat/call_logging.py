@@ -147,27 +147,36 @@ class CallJournal:
             raise Overtaken(self._call_id) from None
 
 
-class CallSender:
-    """Sends what is finished, many together, in the background of one process."""
+class CallLog:
+    """Writes down and sends what is finished, in the background of one process: no answer waits for its log."""
 
     def __init__(self, store: Callable[[], CallStore], event_log: Callable[[], CallEventLog]) -> None:
         self._store = store
         self._event_log = event_log
         self._queue: list[StoredCall] = []
-        self._task: asyncio.Task[None] | None = None
+        self._finishing: set[asyncio.Task[None]] = set()
+        self._sending: asyncio.Task[None] | None = None
 
-    def put(self, call: StoredCall) -> None:
-        """Send it soon. It is stored: if the process dies first, or the queue is full, the sweeper sends it."""
-        if len(self._queue) >= LONGEST_QUEUE:
-            return
-        self._queue.append(call)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._send_all())
+    def finish(self, journal: CallJournal, record: dict[str, Any]) -> None:
+        """This is the call's last record. If the process dies before it is stored and sent, the sweeper goes on."""
+        task = asyncio.create_task(self._finish(journal, record))
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
 
     async def drained(self) -> None:
-        """Wait until nothing is being sent."""
-        while self._task is not None and not self._task.done():
-            await asyncio.wait({self._task})
+        """Wait until everything was tried."""
+        while self._finishing:
+            await asyncio.wait(self._finishing)
+        while self._sending is not None and not self._sending.done():
+            await asyncio.wait({self._sending})
+
+    async def _finish(self, journal: CallJournal, record: dict[str, Any]) -> None:
+        stored = await journal.finish(record)
+        if stored is None or len(self._queue) >= LONGEST_QUEUE:
+            return  # the sweeper's
+        self._queue.append(stored)
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send_all())
 
     async def _send_all(self) -> None:
         while self._queue:

@@ -4,6 +4,7 @@ A key has a name, by which the log knows its holder and an operator revokes it (
 setting may give its SHA-256 in its place, so that whoever reads settings cannot call. Keys are compared by their
 digests, every one of them every time: how long it takes tells nothing.
 
+    PROXY_KEYS=the-key-of-everybody
     PROXY_KEYS={"team-a": "the key", "team-b": {"sha256": "<64 hex digits>", "log": "hashed"},
                 "audit": {"key": "another key", "log": "full", "fields": ["usage", "latency_ms"]}}
 """
@@ -17,6 +18,7 @@ from enum import StrEnum
 from typing import Any
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+_KEY_ALONE = re.compile(r"[A-Za-z0-9_-]+\Z")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}\Z")
 SHORTEST_KEY = 16  # characters; shorter ones can be guessed
 
@@ -50,13 +52,7 @@ class ProxyKeys:
     """All keys. Raises ValueError, naming what is wrong and never a key."""
 
     def __init__(self, setting: str | None) -> None:
-        try:
-            value = json.loads(setting) if setting else {}
-        except ValueError:
-            raise ValueError("must be a JSON object of names and keys") from None
-        if not isinstance(value, dict):
-            raise ValueError("must be a JSON object of names and keys")
-        self._keys = [_key(name, entry) for name, entry in value.items()]
+        self._keys = [_key(name, entry) for name, entry in _entries(setting or "{}").items()]
         if len({key.digest for key in self._keys}) < len(self._keys):
             raise ValueError("gives one key two names: the log could not tell who called")
 
@@ -68,6 +64,19 @@ class ProxyKeys:
             if hmac.compare_digest(key.digest, digest):
                 found = key
         return found if candidate else None
+
+
+def _entries(setting: str) -> dict[str, Any]:
+    """What the setting gives each name; a key alone is named `default`."""
+    if _KEY_ALONE.match(setting):
+        return {"default": setting}
+    try:
+        value = json.loads(setting)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError("must be a JSON object of names and keys, or one key of letters, digits, '-' and '_'")
+    return value
 
 
 def _key(name: str, entry: Any) -> ProxyKey:

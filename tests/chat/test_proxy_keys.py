@@ -15,6 +15,13 @@ def keys(**value: Any) -> ProxyKeys:
     return ProxyKeys(json.dumps(value))
 
 
+def test_one_key_for_all_needs_no_name():
+    found = ProxyKeys(FIRST).find(FIRST)
+
+    assert found is not None
+    assert found.name == "default"
+
+
 def test_each_key_is_known_by_its_name():
     known = ProxyKeys(json.dumps({"team-a": FIRST, "team-b": {"key": SECOND, "log": "none"}}))
 
@@ -50,7 +57,9 @@ def test_a_key_says_what_may_be_logged():
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("secret-of-somebody", "JSON object"),
+        ('"secret-of-somebody"', "JSON object"),
+        ('{"a": "secret-of-somebody"', "JSON object"),
+        ("secret-of", "16 characters"),
         ('["secret-of-somebody"]', "JSON object"),
         ('{"a": "secret"}', "16 characters"),
         ('{"a": 1}', "a key, or an object"),
