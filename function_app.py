@@ -16,6 +16,7 @@ from adapters import clients
 from entities.conversation import conversation
 from http_triggers import completions_proxy, conversations, health, negotiate, pages, turns, tutorial, unknown_route
 from orchestrators.chat_turn import chat_turn
+from timer_triggers.sweep_calls import sweep_calls
 from timer_triggers.sweep_turns import sweep_turns
 
 # Every request of the SDKs is logged at INFO otherwise, which costs a fifth of a stream's CPU.
@@ -36,6 +37,7 @@ app.entity_trigger(context_name="context")(conversation)
 app.timer_trigger(arg_name="timer", schedule="0 */5 * * * *")(
     app.durable_client_input(client_name="client")(sweep_turns)
 )
+app.timer_trigger(arg_name="timer", schedule="30 */5 * * * *")(sweep_calls)
 
 
 # HTTP functions. The host takes the first match in the order of their names, whatever is more specific.
