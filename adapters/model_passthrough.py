@@ -31,6 +31,8 @@ _HOP_BY_HOP = frozenset(
         "transfer-encoding",
         "upgrade",
         "host",
+        "date",
+        "server",
         "content-length",
         "expect",
         "accept-encoding",
