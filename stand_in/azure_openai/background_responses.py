@@ -6,6 +6,7 @@ the emulator loses none that a client knows of. The oldest give way to new ones.
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,17 @@ from stand_in.azure_openai.request_log import RequestRecord
 from stand_in.azure_openai.response_events import ResponseEvents
 from stand_in.azure_openai.stored_response import StoredResponse
 
+logger = logging.getLogger(__name__)
+
 KEPT_RESPONSES = 1_000
+
+
+def _read(path: Path) -> StoredResponse | None:
+    try:
+        return StoredResponse.from_dict(json.loads(path.read_text()))
+    except (ValueError, KeyError, TypeError) as error:  # of another version of the emulator, or edited
+        logger.warning("A stored response cannot be read and is left out: %s (%r)", path, error)
+        return None
 
 
 class LiveResponse:
@@ -86,8 +97,8 @@ class BackgroundResponses:
         self._clock = clock
         self._live: dict[str, LiveResponse] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        found = [StoredResponse.from_dict(json.loads(path.read_text())) for path in folder.glob("resp_*.json")]
-        for stored in sorted(found, key=lambda each: each.created_at):
+        found = (_read(path) for path in folder.glob("resp_*.json"))
+        for stored in sorted((each for each in found if each), key=lambda each: each.created_at):
             self._live[stored.response_id] = LiveResponse(stored)
 
     def keep(self, live: LiveResponse) -> None:

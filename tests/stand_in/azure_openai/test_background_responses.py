@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from openai import AsyncOpenAI
 
 from stand_in.azure_openai.access import EMULATOR_KEY
+from stand_in.azure_openai.background_responses import BackgroundResponses, LiveResponse
 from stand_in.azure_openai.deployments import Speed
+from stand_in.azure_openai.errors import ResponseNotFound
 from stand_in.azure_openai.faults import Fault
 from stand_in.azure_openai.response_events import ResponseEvents
 from stand_in.azure_openai.stored_response import StoredResponse
@@ -67,6 +70,17 @@ async def test_a_client_that_left_reads_on_from_the_number_it_had(v1: AsyncOpenA
     assert created["disconnected_at"] is not None
     assert created["tokens_sent"] < created["tokens_produced"] == events[-1].response.usage.output_tokens
     assert retrieved["response_id"] == created["response_id"]
+
+
+async def test_the_helper_of_the_client_resumes(v1: AsyncOpenAI):
+    first = await take(await begin(v1, "#speed 200\n#length 200"), 12)
+    async with v1.responses.stream(response_id=first[0].response.id, starting_after=11) as stream:
+        rest = [event async for event in stream]
+
+    assert rest[0].sequence_number == 12
+    final: Any = rest[-1]
+    assert final.type == "response.completed"
+    assert len(final.response.output_text) == 200
 
 
 async def test_several_readers_get_the_same_events_live_or_later(v1: AsyncOpenAI):
@@ -245,6 +259,28 @@ async def test_a_background_response_outlives_the_emulator(tmp_path: Path):
     assert [event.sequence_number for event in events] == list(range(len(events)))
     assert text_of(events) == whole.output_text
     assert len(text_of(events)) == 300 + len("(01234567) ")
+
+
+def test_what_cannot_be_read_is_left_out_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    responses = BackgroundResponses(tmp_path, lambda: 200.0)
+    responses.keep(LiveResponse(STORED))
+    (tmp_path / "resp_2.json").write_text('{"response_id": "resp_2"}')
+
+    again = BackgroundResponses(tmp_path, lambda: 200.0)
+
+    assert again.find("resp_1").stored == STORED
+    assert "resp_2.json" in caplog.text
+    with pytest.raises(ResponseNotFound):
+        again.find("resp_2")
+
+
+def test_the_oldest_give_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("stand_in.azure_openai.background_responses.KEPT_RESPONSES", 2)
+    responses = BackgroundResponses(tmp_path, lambda: 200.0)
+    for number in range(4):
+        responses.keep(LiveResponse(replace(STORED, response_id=f"resp_{number}")))
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["resp_2.json", "resp_3.json"]
 
 
 STORED = StoredResponse(

@@ -9,6 +9,7 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI
 from pydantic import BaseModel
 
 from stand_in.azure_openai.structured_output import write_json
+from tests.model_emulator import ModelEmulator
 from tests.stand_in.azure_openai.test_chat_completions import asking, collect
 from tests.stand_in.azure_openai.test_tool_calls import TOOLS
 
@@ -39,11 +40,13 @@ async def test_choices_are_said_side_by_side(classic: AsyncAzureOpenAI):
     assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
 
 
-async def test_a_filter_ends_every_choice(classic: AsyncAzureOpenAI):
+async def test_a_filter_ends_every_choice(classic: AsyncAzureOpenAI, emulator: ModelEmulator):
     chunks = await collect(classic, **asking("#fault filter after=2\n#length 60", n=2))
 
     finished = {choice.index: choice.finish_reason for chunk in chunks for choice in chunk.choices}
     assert finished == {0: "content_filter", 1: "content_filter"}
+    seen = (await emulator.requests())[-1]
+    assert (seen["finish_reason"], seen["tokens_sent"]) == ("content_filter", 4)
 
 
 class Leg(BaseModel):
