@@ -56,7 +56,7 @@ async def status_is(client: AsyncOpenAI, response_id: str, status: str) -> Any:
 
 
 async def test_a_client_that_left_reads_on_from_the_number_it_had(v1: AsyncOpenAI, emulator: ModelEmulator):
-    first = await take(await begin(v1, "#speed 200\n#length 400"), 12)
+    first = await take(await begin(v1, "#speed 40\n#length 400"), 12)
     rest = await again(v1, first[0].response.id, first[-1].sequence_number)
 
     events = first + rest
@@ -106,10 +106,11 @@ async def test_nothing_is_left_after_the_last_number(v1: AsyncOpenAI):
 
 
 async def test_without_a_stream_a_response_is_queued_and_asked_for(v1: AsyncOpenAI):
-    made = await begin(v1, "#first 0.2\n#say a b", stream=False)
+    slow = await begin(v1, "#first 60\n#say a b", stream=False)
+    made = await begin(v1, "#first 0.1\n#say a b", stream=False)
 
     assert (made.status, made.output, made.usage) == ("queued", [], None)
-    assert (await v1.responses.retrieve(made.id)).status == "in_progress"
+    assert (await v1.responses.retrieve(slow.id)).status == "in_progress"
     assert (await status_is(v1, made.id, "completed")).output_text == "a b"
     with pytest.raises(openai.BadRequestError, match="stream=true"):
         await v1.responses.retrieve(made.id, stream=True)
@@ -179,7 +180,7 @@ async def test_a_cut_connection_does_not_end_the_response(v1: AsyncOpenAI, emula
 
 
 async def test_a_stall_of_a_connection_is_passed_by_another_one(v1: AsyncOpenAI):
-    impatient = v1.with_options(timeout=0.3)
+    impatient = v1.with_options(timeout=1)
     received: list[Any] = []
     stream = await begin(impatient, "#fault stall after=3 seconds=60\n#say a b c d e")
     await read_until_it_breaks(stream, received, openai.APITimeoutError)
@@ -200,7 +201,7 @@ async def test_after_a_stall_comes_what_was_made_meanwhile(v1: AsyncOpenAI):
 
 
 async def test_a_freeze_holds_production_itself(v1: AsyncOpenAI):
-    first = await take(await begin(v1, "#fault freeze after=3 seconds=0.4\n#say a b c d e"), OPENING_EVENTS + 3)
+    first = await take(await begin(v1, "#fault freeze after=3 seconds=1.5\n#say a b c d e"), OPENING_EVENTS + 3)
     response_id = first[0].response.id
     assert (await v1.responses.retrieve(response_id)).status == "in_progress"
     rest = await again(v1, response_id, first[-1].sequence_number)

@@ -76,7 +76,7 @@ async def test_a_stall_from_outside_befalls_a_stream(classic: AsyncAzureOpenAI, 
     await put_faults(emulator, {"fault": "stall after=1 seconds=60"})
 
     with pytest.raises(openai.APITimeoutError):
-        await collect(classic.with_options(timeout=0.2), **asking("#say a b c"))
+        await collect(classic.with_options(timeout=1), **asking("#say a b c"))
     seen = await emulator.last_request_when(lambda request: request["disconnected_at"] is not None)
     assert (seen["fault"], seen["tokens_sent"]) == ("stall", 1)
 
