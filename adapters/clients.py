@@ -23,7 +23,7 @@ from adapters.signalr_connection import SignalRConnection
 from chat.call_logging import CallLog
 from chat.delivery import Browser
 from chat.errors import DeliveryFailed, MissingSetting
-from chat.proxy_keys import ProxyKeys
+from chat.proxy_keys import LogTexts, ProxyKeys
 from chat.quota import Quota
 
 HUB = "chat"
@@ -137,7 +137,7 @@ def model_connection() -> ModelConnection:
 @cache
 def proxy_keys() -> ProxyKeys:
     try:
-        return ProxyKeys(settings().proxy_keys)
+        return ProxyKeys(settings().proxy_keys, LogTexts.FULL if settings().log_prompts else LogTexts.NONE)
     except ValueError as error:
         raise MissingSetting("PROXY_KEYS", str(error)) from None
 

@@ -32,6 +32,9 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 0
+    except BrokenPipeError:  # `| head` has what it wanted; Python would say so once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 async def _run(options: argparse.Namespace) -> int:
@@ -45,15 +48,18 @@ async def _run(options: argparse.Namespace) -> int:
     finally:
         if clients.journal.cache_info().currsize:
             await clients.journal().close()
+        if clients.credential.cache_info().currsize:
+            await clients.credential().close()
 
 
 def _reader() -> EventHubReader:
     settings = clients.settings()
-    if not settings.event_hub_connection:
-        raise MissingSetting("AZURE_EVENTHUB_CONN_STR")
-    return EventHubReader.from_connection_string(
-        settings.event_hub_connection, settings.event_hub_name or LOCAL_EVENT_HUB
-    )
+    if settings.event_hub_connection:
+        return EventHubReader.from_connection_string(settings.event_hub_connection, settings.event_hub_name)
+    if settings.event_hub_namespace:
+        name = settings.event_hub_name or LOCAL_EVENT_HUB
+        return EventHubReader.from_identity(settings.event_hub_namespace, name, clients.credential())
+    raise MissingSetting("AZURE_EVENTHUB_CONN_STR")
 
 
 def _stack_settings() -> dict[str, str]:
