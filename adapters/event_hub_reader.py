@@ -57,19 +57,18 @@ class EventHubReader:
         there now, or for ever. Raises LogUnavailable when the hub is not reached."""
         queue: asyncio.Queue[LoggedRecord | None] = asyncio.Queue(LARGEST_BACKLOG)
         try:
-            ends = await self._ends() if not follow else {}
+            ends = await self._ends(since) if not follow else {}
         except Exception as error:  # the SDK lets its inner errors out, too
             raise LogUnavailable(f"The event hub was not reached: {type(error).__name__}.") from error
-        open_partitions = {partition for partition, last in ends.items() if last >= 0}
+        open_partitions = set(ends)
         if not follow and not open_partitions:
             return
 
         async def take(partition: PartitionContext, events: list[EventData]) -> None:
             for event in events:
                 await queue.put(_record(event))
-            # A partition that was waited for in vain has nothing since `since`.
-            reached = not events or (events[-1].sequence_number or 0) >= ends.get(partition.partition_id, 0)
-            if not follow and reached:
+            # Silence is no end: a busy hub may take longer than any wait to send what it has.
+            if not follow and events and (events[-1].sequence_number or 0) >= ends.get(partition.partition_id, 0):
                 open_partitions.discard(partition.partition_id)
                 if not open_partitions:
                     await queue.put(None)
@@ -94,13 +93,14 @@ class EventHubReader:
             with suppress(asyncio.CancelledError):
                 await reading
 
-    async def _ends(self) -> dict[str, int]:
-        """The last sequence number of each partition now, -1 for an empty one."""
+    async def _ends(self, since: datetime | None) -> dict[str, int]:
+        """The last sequence number of each partition that has something since then."""
         partitions = await self._client.get_partition_ids()
         found = await asyncio.gather(*(self._client.get_partition_properties(name) for name in partitions))
         return {
-            str(properties["id"]): -1 if properties["is_empty"] else int(properties["last_enqueued_sequence_number"])
+            str(properties["id"]): int(properties["last_enqueued_sequence_number"])
             for properties in found
+            if not properties["is_empty"] and (since is None or properties["last_enqueued_time_utc"] > since)
         }
 
 
