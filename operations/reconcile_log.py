@@ -106,6 +106,7 @@ def as_dict(found: Reconciliation, since: datetime, until: datetime) -> dict[str
         "since": since.isoformat(),
         "until": until.isoformat(),
         "accepted": len(found.accepted),
+        "accepted_ids": sorted(found.accepted),
         "records": found.records,
         "missing": found.missing,
         "waiting": found.waiting,
