@@ -8,7 +8,7 @@ when it could be logged: its acceptance is stored while the service thinks, befo
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -208,7 +208,7 @@ async def _answered(req: Request, passing: PassingCall, answer: UpstreamAnswer) 
     return passed_on_answer(body, answer.status, answer.headers)
 
 
-async def _passed_on(passing: PassingCall, answer: UpstreamAnswer) -> AsyncIterator[bytes]:
+async def _passed_on(passing: PassingCall, answer: UpstreamAnswer) -> AsyncGenerator[bytes]:
     """The stream, piece by piece as it comes: the next one is asked for when the caller has taken the last.
 
     Whatever else ends it (an error of ours, the caller who left) ends the call in `PassedOnStream`.

@@ -5,6 +5,7 @@ Settings come from the environment, as the app has them; `--stack` takes them fr
 
 import argparse
 import asyncio
+import io
 import json
 import os
 import subprocess
@@ -23,6 +24,8 @@ from operations.tail_log import tail
 def main(arguments: Sequence[str]) -> int:
     """Run one command; its exit code: 0 done and sound, 1 something is missing or differs, 2 it could not be done."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # half a character is printed as JSON would escape it
     try:
         if options.stack:
             os.environ.update(_stack_settings())
