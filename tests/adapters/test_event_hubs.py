@@ -219,3 +219,26 @@ async def test_a_cancelled_send_does_not_harm_the_next(tmp_path: Path) -> None:
         await log.send(b"x", message_id="m", partition_key="c")
         await log.close()
         assert log.max_bytes > 0
+
+
+async def test_many_records_travel_in_as_many_batches_as_they_need(tmp_path: Path) -> None:
+    records = [(f"call-{number}", bytes([65 + number]) * 400_000) for number in range(6)]
+    async with running_emulator(tmp_path) as server:
+        log = EventHubLog.from_connection_string(connection_string(server.port, "logs"))
+        await log.send_all(records)
+        await log.close()
+        found = await read_events(connection_string(server.port, "logs"), 6)
+
+    assert {(event.message_id, event.body_as_str().encode()) for _, event in found} == set(records)
+
+
+async def test_a_record_over_the_limit_among_others_is_told_by_its_id(tmp_path: Path) -> None:
+    async with running_emulator(tmp_path) as server:
+        log = EventHubLog.from_connection_string(connection_string(server.port, "logs"))
+        with pytest.raises(LogUnavailable, match="call-2"):
+            await log.send_all([("call-1", b"small"), ("call-2", b"x" * 2_000_000)])
+        await log.send_all([("call-3", b"small")])
+        await log.close()
+        found = await read_events(connection_string(server.port, "logs"), 2)
+
+    assert {event.message_id for _, event in found} == {"call-1", "call-3"}

@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat.completion_tap import CompletionTap
@@ -38,6 +38,7 @@ texts = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(['"
 cuts = st.lists(st.integers(0, 5_000), max_size=12)
 
 
+@settings(deadline=None)  # the machine does other things, too
 @given(st.lists(texts, max_size=6), cuts, st.sampled_from([b"\n\n", b"\r\n\r\n"]))
 def test_who_did_not_ask_for_usage_sees_the_bytes_of_an_answer_without(said: list[str], places: list[int], end: bytes):
     chunks = [chunk(text) for text in said] + [chunk(finish="stop")]
@@ -57,6 +58,7 @@ def test_who_did_not_ask_for_usage_sees_the_bytes_of_an_answer_without(said: lis
     assert reader.learned.whole
 
 
+@settings(deadline=None)  # the machine does other things, too
 @given(st.lists(st.binary(max_size=30), max_size=8), cuts)
 def test_whatever_comes_goes_on_as_it_came(pieces: list[bytes], places: list[int]):
     stream = b"".join(pieces)
@@ -74,6 +76,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)  # the machine does other things, too
 @given(st.lists(json_values, max_size=4))
 def test_a_shape_that_no_service_documents_breaks_nothing(values: list[Any]):
     stream = b"".join(event(value) for value in values)
@@ -172,3 +175,42 @@ def test_an_answer_that_is_no_stream_is_read_at_once():
     learned = reader.learned
     assert (learned.usage, learned.whole, learned.choice(0).text) == (usage, True, None)
     assert learned.choice(0).calls == [{"id": "c", "type": "function", "name": "f", "arguments": ""}]
+
+
+def test_a_tap_tells_whether_the_caller_has_half_an_event():
+    """An error that followed it could not be read."""
+    reader = tap()
+    reader.feed(b"data: {}\n\n")
+    assert not reader.within_event
+    reader.feed(b'data: {"id')
+    assert reader.within_event
+    holding = tap(hide_usage=True)
+    assert holding.feed(b'data: {"id') == b""
+    assert not holding.within_event
+
+
+def test_comments_that_keep_a_connection_alive_and_huge_events_pass_unchanged():
+    huge = event(chunk("x" * 6_000_000))
+    stream = b": keep-alive\n\n" + event(chunk("a")) + b": keep-alive\r\n\r\n" + huge + DONE
+    for hide in (False, True):
+        reader = tap(hide_usage=hide)
+        assert fed(reader, stream, [*range(0, len(stream), 65_536)]) == stream
+        assert reader.learned.whole
+
+
+def test_the_fragments_of_a_call_of_a_tool_are_joined():
+    reader = tap()
+    first = {"index": 0, "id": "call_1", "function": {"name": "look", "arguments": ""}}
+    fragments = [{"index": 0, "function": {"arguments": text}} for text in ('{"a"', ": 1", "}")]
+    for piece in (first, *fragments):
+        reader.feed(event({"choices": [{"index": 0, "delta": {"tool_calls": [piece]}}]}))
+    assert reader.learned.choice(0).calls == [
+        {"id": "call_1", "type": "function", "name": "look", "arguments": '{"a": 1}'}
+    ]
+
+
+def test_an_answer_nested_without_bottom_passes_and_is_left_alone():
+    bottomless = b'data: {"choices":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n\n"
+    reader = tap()
+    assert fed(reader, bottomless + DONE) == bottomless + DONE
+    assert reader.learned.whole

@@ -145,3 +145,13 @@ def test_an_answer_that_came_to_its_end_has_a_status(
 )
 def test_what_the_model_is_given_is_a_list_of_messages(body: dict[str, Any], contents: list[str]):
     assert [message["content"] for message in prompt_messages(body)] == contents
+
+
+def test_of_several_answers_all_must_have_come_to_their_end():
+    reader = CompletionTap(ManualClock())
+    for index, finish in ((0, "stop"), (1, None)):
+        choice = {"index": index, "delta": {"content": "x"}, "finish_reason": finish}
+        reader.feed(b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n")
+    assert ending_of(Answered(200), reader.learned, streamed=True).status == "failed"
+    reader.feed(b"data: [DONE]\n\n")
+    assert ending_of(Answered(200), reader.learned, streamed=True).status == "completed"

@@ -76,3 +76,11 @@ def test_what_is_wrong_is_named_and_no_key_is(setting: str, words: str):
     with pytest.raises(ValueError, match=words) as raised:
         ProxyKeys(setting)
     assert "secret-of" not in str(raised.value)
+
+
+def test_a_key_that_says_nothing_about_the_log_gets_what_is_usual():
+    keys = ProxyKeys('{"a": "0123456789abcdef", "b": {"key": "fedcba9876543210", "log": "full"}}', LogTexts.NONE)
+    assert [keys.find(key).policy.texts for key in ("0123456789abcdef", "fedcba9876543210")] == [  # type: ignore[union-attr]
+        LogTexts.NONE,
+        LogTexts.FULL,
+    ]

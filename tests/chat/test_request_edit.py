@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat.json_members import last_member, members, with_member, without_member
-from chat.request_edit import PassedOn, asking_for_usage
+from chat.request_edit import PassedOn, asking_for_usage, naming_model
 
 names = st.one_of(st.sampled_from(["a", "stream", "ü", 'quo"te', "back\\slash", ""]), st.text(max_size=5))
 values = st.recursive(
@@ -69,6 +69,7 @@ def test_what_needs_no_edit_or_is_wrong_stays_as_it_is(body: str):
     assert edited(body) == PassedOn(body.encode(), usage_added=False)
 
 
+@settings(deadline=None)  # the machine does other things, too
 @given(objects, styles)
 def test_members_are_found_where_they_stand(value: dict[str, Any], style: dict[str, Any]):
     text = json.dumps(value, **style)
@@ -81,6 +82,7 @@ def test_members_are_found_where_they_stand(value: dict[str, Any], style: dict[s
         assert json.loads(without_member(text, member)) == {k: v for k, v in value.items() if k != member.name}
 
 
+@settings(deadline=None)  # the machine does other things, too
 @given(objects, styles)
 def test_a_member_is_added_behind_all_others(value: dict[str, Any], style: dict[str, Any]):
     text = with_member(json.dumps(value, **style), "new", "[1]")
@@ -95,3 +97,17 @@ def test_a_member_is_added_behind_all_others(value: dict[str, Any], style: dict[
 def test_what_is_no_object_is_refused(text: str):
     with pytest.raises(ValueError):  # noqa: PT011 - JSON's own errors are ValueErrors of many words
         list(members(text))
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ('{"messages": [] }', '{"messages": [],"model":"gpt-x" }'),
+        ("{}", '{"model":"gpt-x"}'),
+        ('{ "model" : "other", "n":1.0}', '{ "model" : "gpt-x", "n":1.0}'),
+        ('{"model": null}', '{"model": "gpt-x"}'),
+        ('{"model":"gpt-x" , "n": 1}', '{"model":"gpt-x" , "n": 1}'),
+    ],
+)
+def test_a_service_without_azures_paths_finds_the_model_in_the_body(body: str, named: str):
+    assert naming_model(body.encode(), "gpt-x").decode() == named
