@@ -21,6 +21,7 @@ from adapters.signalr_connection import SignalRConnection
 from chat.delivery import Browser
 from chat.errors import DeliveryFailed, MissingSetting
 from chat.quota import Quota
+from chat.send_line import SendLine
 
 HUB = "chat"
 
@@ -138,6 +139,11 @@ def browser() -> Browser:
         return signalr()
     except MissingSetting as reason:
         return NoBrowser(reason)
+
+
+@cache
+def send_line() -> SendLine:
+    return SendLine(settings().signalr_sends_per_second)
 
 
 @cache
