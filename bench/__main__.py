@@ -1,10 +1,16 @@
-"""`python -m bench [turns] [engine] [blobs] [storm]`: every figure, or those named."""
+"""`python -m bench [turns] [sends] [engine] [blobs] [storm]`: every figure, or those named."""
 
 import argparse
 
-from bench import blob_appends, engine, storm, turns
+from bench import blob_appends, engine, sends, storm, turns
 
-PARTS = {"turns": turns.main, "engine": engine.main, "blobs": blob_appends.main, "storm": storm.main}
+PARTS = {
+    "turns": turns.main,
+    "sends": sends.main,
+    "engine": engine.main,
+    "blobs": blob_appends.main,
+    "storm": storm.main,
+}
 
 
 def main() -> None:

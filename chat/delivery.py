@@ -143,13 +143,19 @@ class Delivery:
             await self._wanted.wait()
             self._wanted.clear()
             while self._queue:
-                await self._wait_for_turn()
-                await self._send(self._next())
+                await self._gather()
+                ticket = self._ticket = self._line.enter(self._urgency())
+                try:
+                    await ticket.called
+                    self._ticket = None
+                    await self._send(self._next())
+                finally:
+                    self._line.leave(ticket)
             if self._closing:
                 return
 
-    async def _wait_for_turn(self) -> None:
-        """Let text gather until its window is over, then stand in line with everybody else's."""
+    async def _gather(self) -> None:
+        """Let text gather until its window is over."""
         if self._backoff:
             await asyncio.sleep(self._backoff)
         self._pressing.clear()
@@ -161,12 +167,6 @@ class Delivery:
                         await self._pressing.wait()
                 except TimeoutError:
                     pass  # the window is over
-        self._ticket = self._line.enter(self._urgency())
-        try:
-            await self._ticket.called
-        finally:
-            self._line.leave(self._ticket)
-            self._ticket = None
 
     def _next(self) -> Frame | _Event:
         """The head of the queue. A notice that text has caught up with is left out: the text says the same."""

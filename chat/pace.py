@@ -8,21 +8,23 @@ line, at most once, and a token bucket lets so many of them go in a second. A st
 so whatever the number of streams each gets the same share, and their windows widen and narrow with the number of those
 that have something to say. Who must not wait stands in front: the first text of an answer, then endings.
 
-A service counts in ways that are not ours to know: by the clock's seconds, by the last second, by a bucket. Hence three
-numbers: the bucket's rate and depth together stay below what is allowed, and in no second more than `CEILING` of it
-leaves, not even first texts: what would be refused arrives later than what waits for a moment.
+A service counts in ways that are not ours to know: by the clock's seconds, by the last second, by a bucket. The last
+second is the strictest. Hence the bucket's rate and depth together stay below what is allowed, and at no time are more
+than `CEILING` of it under way or answered within the last second, first texts included: what would be refused arrives
+later than what waits for a moment. A send reaches the service at some time between leaving and its answer, so this
+holds for every second of the service's clock, however slow the way.
 """
 
 import heapq
 import math
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 
 # The longest that text waits for company, in seconds, unless fewer sends are allowed than there are streams.
 LONGEST_WINDOW = 1.0
 # Parts of the allowed sends per second: the steady rate, what may go at once after a pause, and the most in any second.
-# The rest is for sends that left within different seconds and arrive within one.
+# The rest is for sends that stand in no line: a broadcast, a worker that is about to be replaced.
 STEADY, BURST, CEILING = 0.85, 0.1, 0.95
 # After a 429 the rate is halved (not below a sixteenth), and within ten seconds without one it is what it was.
 LOWEST_RATE, RECOVERY_PER_SECOND = 1 / 16, 0.1
@@ -79,7 +81,8 @@ class Place:
 
     arrived: float
     urgency: Urgency
-    waiting: bool = field(default=True)
+    waiting: bool = True
+    under_way: bool = False
 
 
 class SendBudget:
@@ -93,7 +96,8 @@ class SendBudget:
         self._share = 1.0  # of the rate, after refusals
         self._seen_at = now
         self._paused_until = -math.inf
-        self._left: deque[float] = deque()  # when the sends of the last second left
+        self._under_way = 0
+        self._answered: deque[float] = deque()  # when the sends of the last second were answered
         self._line: list[tuple[float, int, Place]] = []
         self._count = 0
 
@@ -109,26 +113,30 @@ class SendBudget:
             place.urgency = urgency
             self._push(place)
 
-    def leave(self, place: Place) -> None:
-        """Give up waiting."""
+    def leave(self, place: Place, now: float) -> None:
+        """The send was answered, or is given up. To be called for each that entered."""
         place.waiting = False
+        if place.under_way:
+            place.under_way = False
+            self._under_way -= 1
+            self._answered.append(now)
 
     def take(self, now: float) -> Place | None:
-        """The next send that may go now."""
+        """The next send that may go now; it is under way until it leaves."""
         place = self._first()
         if place is None or self._may_go_at(place, now) > now:
             return None
         heapq.heappop(self._line)
-        place.waiting = False
-        if self._allowed:
-            self._tokens -= 1
-            self._left.append(now)
+        place.waiting, place.under_way = False, True
+        self._under_way += 1
+        self._tokens -= 1
         return place
 
     def next_at(self, now: float) -> float | None:
-        """When `take` may have something; None when nobody waits."""
+        """When `take` may have something; None when nobody waits, or for an answer first."""
         place = self._first()
-        return None if place is None else self._may_go_at(place, now)
+        at = math.inf if place is None else self._may_go_at(place, now)
+        return None if at == math.inf else at
 
     def refused(self, now: float, retry_after: float | None) -> None:
         """The service said 429: nobody sends for so many seconds, and afterwards fewer do.
@@ -144,8 +152,8 @@ class SendBudget:
 
     def _first(self) -> Place | None:
         while self._line:
-            _, count, place = self._line[0]
-            if place.waiting and self._key(place) == self._line[0][0]:
+            key, _, place = self._line[0]
+            if place.waiting and self._key(place) == key:
                 return place
             heapq.heappop(self._line)  # left, or stands further in front by now
         return None
@@ -159,14 +167,14 @@ class SendBudget:
         return place.arrived + _PATIENCE[place.urgency]
 
     def _may_go_at(self, place: Place, now: float) -> float:
-        if not self._allowed:
-            return max(now, self._paused_until)
-        self._refill(now)
-        while self._left and self._left[0] + 1.0 <= now:
-            self._left.popleft()
+        while self._answered and self._answered[0] + 1.0 <= now:
+            self._answered.popleft()
         at = max(now, self._paused_until)
-        if len(self._left) >= self._ceiling:
-            at = max(at, self._left[0] + 1.0)
+        if not self._allowed:
+            return at
+        self._refill(now)
+        if self._under_way + len(self._answered) >= self._ceiling:
+            at = max(at, self._answered[0] + 1.0 if self._answered else math.inf)
         if place.urgency is not Urgency.FIRST_TEXT and self._tokens < 1 - _ROUNDING:
             at = max(at, now + (1 - self._tokens) / self._rate)
         return at

@@ -23,7 +23,7 @@ class SendLine:
         self._timer: asyncio.TimerHandle | None = None
 
     def enter(self, urgency: Urgency) -> Ticket:
-        """Stand in line. The ticket is to be given back with `leave`, called or not."""
+        """Stand in line. The ticket is to be given back with `leave`, called or not, when its send is over."""
         loop = asyncio.get_running_loop()
         place = self._budget.enter(urgency, loop.time())
         ticket = self._tickets[place] = Ticket(place, loop.create_future())
@@ -36,9 +36,10 @@ class SendLine:
         self._call()
 
     def leave(self, ticket: Ticket) -> None:
-        """The ticket is not needed any more."""
-        self._budget.leave(ticket.place)
+        """The send was answered, or is given up."""
+        self._budget.leave(ticket.place, asyncio.get_running_loop().time())
         self._tickets.pop(ticket.place, None)
+        self._call()
 
     def refused(self, retry_after: float | None) -> None:
         """The service said 429."""

@@ -60,7 +60,7 @@ def delivery(browser: RecordingBrowser, line: SendLine | None = None) -> Deliver
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  (nothing tells)
             await asyncio.sleep(0.001)
 
 
