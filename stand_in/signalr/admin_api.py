@@ -5,8 +5,8 @@
 | `GET /_admin/messages?after=&limit=&hub=&scope=&name=&target=` | `{"counters", "messages"}`, oldest first |
 | `DELETE /_admin/messages` | forget them and set the counters to zero |
 | `GET /_admin/connections` | `[{"connectionId", "hub", "userId", "protocol"}]` |
-| `DELETE /_admin/connections/{id}?goodbye=` | end that connection: `none` (as without it) cuts its TCP connection, \
-`reconnect` and `final` send a Close record that allows to come again or does not |
+| `DELETE /_admin/connections/{id}` | cut that connection's TCP connection, without a goodbye |
+| `DELETE /_admin/connections/{id}?goodbye=reconnect` | end it with a Close record that lets it come again (`final`: does not) |
 | `GET`, `PUT`, `DELETE /_admin/faults` | the faults in force (see `faults.py`) |
 
 There is no token: the emulator listens on the loopback interface only, and without CORS headers a page of another

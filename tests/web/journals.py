@@ -30,7 +30,13 @@ KEY = conversation_key("owner", "talk")
 TURN = turn_id(KEY, "first", "")
 EAGER = Pace(window=0.0, look=60.0, alive=600.0)
 PIECES = ("kon", "nichi", "wa 👋", "世界", " ", "abcdefgh", "👩‍👩‍👧‍👦", "é", "مرحبا", "\n")
-TARGETS = {"token": "frame", "turnRestarted": "restart", "turnRedacted": "redact", "turnEnded": "end"}
+TARGETS = {
+    "token": "frame",
+    "turnRestarted": "restart",
+    "turnRedacted": "redact",
+    "turnEnded": "end",
+    "turnWaiting": "wait",
+}
 
 
 @dataclass

