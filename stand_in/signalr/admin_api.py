@@ -6,7 +6,7 @@
 | `DELETE /_admin/messages` | forget them and set the counters to zero |
 | `GET /_admin/connections` | `[{"connectionId", "hub", "userId", "protocol"}]` |
 | `DELETE /_admin/connections/{id}` | cut that connection's TCP connection, without a goodbye |
-| `DELETE /_admin/connections/{id}?goodbye=reconnect` | end it with a Close record that lets it come again (`final`: does not) |
+| `DELETE /_admin/connections/{id}?goodbye=reconnect` | close it so that the client may come again; `final`: may not |
 | `GET`, `PUT`, `DELETE /_admin/faults` | the faults in force (see `faults.py`) |
 
 There is no token: the emulator listens on the loopback interface only, and without CORS headers a page of another
