@@ -9,6 +9,7 @@ counted, and browsers fetch it from the journal.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from dataclasses import dataclass, replace
@@ -63,10 +64,11 @@ class Delivery:
         self._pressing = asyncio.Event()  # something is queued that does not wait for the window
         self._window = Window(Pace().window)
         self._text_due = 0.0
-        self._backoff = 0.0
+        self._backoff = 0.0  # the wait after the last failure in a row of them
+        self._pause = 0.0  # the wait before the next send
         self._spoke = False  # text of this generation has left
         self._in_flight = 0
-        self._closing = False
+        self._parting = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.errors = 0
 
@@ -76,7 +78,7 @@ class Delivery:
 
     async def __aexit__(self, *exception: object) -> None:
         assert self._task is not None
-        self._closing = True
+        self._parting.set()
         self._changed()
         try:
             async with asyncio.timeout(PARTING_TIME):
@@ -133,7 +135,7 @@ class Delivery:
         """Of the queue: everything in it waits behind its head."""
         if not self._spoke and any(isinstance(message, Frame) for message in self._queue):
             return Urgency.FIRST_TEXT
-        if self._closing:
+        if self._parting.is_set():
             return Urgency.ENDING
         urgencies = (Urgency.TEXT if isinstance(message, Frame) else message.urgency for message in self._queue)
         return min(urgencies, default=Urgency.NOTICE)
@@ -151,22 +153,18 @@ class Delivery:
                     await self._send(self._next())
                 finally:
                     self._line.leave(ticket)
-            if self._closing:
+            if self._parting.is_set():
                 return
 
     async def _gather(self) -> None:
         """Let text gather until its window is over."""
-        if self._backoff:
-            await asyncio.sleep(self._backoff)
+        if self._pause and self._parting.is_set():
+            await asyncio.sleep(self._pause)
+        else:
+            await _wait(self._parting, self._pause)
         self._pressing.clear()
         if self._urgency() is Urgency.TEXT:
-            wait = self._text_due - asyncio.get_running_loop().time()
-            if wait > 0:
-                try:
-                    async with asyncio.timeout(wait):
-                        await self._pressing.wait()
-                except TimeoutError:
-                    pass  # the window is over
+            await _wait(self._pressing, self._text_due - asyncio.get_running_loop().time())
 
     def _next(self) -> Frame | _Event:
         """The head of the queue. A notice that text has caught up with is left out: the text says the same."""
@@ -183,21 +181,26 @@ class Delivery:
         except DeliveryFailed as failure:
             if not self.errors:  # once a run: the rest is in the count
                 logger.warning("SignalR did not take a message: %s", failure, extra=self._extra)
-            self.errors += 1
-            if failure.refused:
-                self._line.refused(failure.retry_after)
-            if failure.temporary:
-                self._keep(message)
-            if failure.temporary and not failure.refused:  # then the whole line pauses
-                self._backoff = min(max(SHORTEST_BACKOFF, 2 * self._backoff), LONGEST_BACKOFF)
+            self._failed(message, failure)
         else:
-            self._backoff = 0.0
+            self._backoff = self._pause = 0.0
             if isinstance(message, Frame):
                 self._spoke = True
                 self._text_due = self._window.next_after(began, time())
             elif message.target == "turnRestarted":
                 self._spoke = False
         self._in_flight = 0
+
+    def _failed(self, message: Frame | _Event, failure: DeliveryFailed) -> None:
+        self.errors += 1
+        self._pause = 0.0
+        if failure.refused:
+            self._line.refused(failure.retry_after)  # everybody pauses
+            self._keep(message)
+        elif failure.temporary and not (self._parting.is_set() and self._backoff):
+            self._keep(message)
+            self._pause = self._backoff = min(max(SHORTEST_BACKOFF, 2 * self._backoff), LONGEST_BACKOFF)
+        # else it is dropped: never to be taken, or a run parts, which a service that is away does not hold up
 
     def _keep(self, message: Frame | _Event) -> None:
         """Back to the head of the queue, joined with what came meanwhile."""
@@ -217,6 +220,14 @@ class Delivery:
             "offset": message.offset,
         }
         return "token", [message.text, self._ids | place]
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Until the event comes or the time is over, whichever is first."""
+    if seconds > 0:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await event.wait()
 
 
 def _joined(first: Frame | _Event, second: Frame | _Event) -> Frame | None:

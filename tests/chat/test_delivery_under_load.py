@@ -15,6 +15,7 @@ from chat.frames import utf16_length
 from chat.pace import LONGEST_WINDOW
 from chat.records import End, Frame
 from chat.send_line import SendLine
+from tests.doubles import RecordingBrowser
 from tests.virtual_time import run_in_virtual_time
 
 ALLOWED = 200
@@ -168,3 +169,29 @@ def test_sends_that_fail_now_and_then_lose_nothing(seed: int):
         assert speaker.text.startswith(service.texts[speaker.user_id])
     whole = [speaker for speaker in speakers if service.texts[speaker.user_id] == speaker.text]
     assert len(whole) >= 28, "only two failures in a row at the very end are beyond repair"
+
+
+async def elapsed_when_leaving(failures: int, speaking: float) -> tuple[float, Delivery, RecordingBrowser]:
+    """How long a run's leaving takes that has spoken for so long to a service that fails so often."""
+    browser, loop = RecordingBrowser(failures, temporary=True), asyncio.get_running_loop()
+    async with Delivery(browser, "user", "turn", "talk") as delivery:
+        for seq in range(1, 1 + round(speaking / 0.1)):
+            delivery.frame(Frame("w", 1, 1, seq, 5 * (seq - 1), "word ", 0))
+            await asyncio.sleep(0.1)
+        delivery.ended(End("w", "completed", 1, "stop", 0, "", None, None, {}, None, None, 0, 0))
+        left_at = loop.time()
+    return loop.time() - left_at, delivery, browser
+
+
+def test_a_service_that_has_been_away_does_not_hold_up_a_run_that_parts():
+    took, delivery, browser = run_in_virtual_time(elapsed_when_leaving(10**6, speaking=20.0))
+    assert took < 0.1
+    assert browser.sent == []
+    assert delivery.errors < 12, "the waits between the tries grow"
+
+
+def test_a_service_that_stumbles_at_the_end_is_waited_for():
+    took, delivery, browser = run_in_virtual_time(elapsed_when_leaving(1, speaking=0.0))
+    assert 0.3 < took < 1.0
+    assert [target for _, target, _ in browser.sent] == ["turnEnded"]
+    assert delivery.errors == 1
