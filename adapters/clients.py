@@ -15,12 +15,15 @@ from azure.identity.aio import DefaultAzureCredential
 from adapters.azure_openai import ModelConnection, OpenAIChatModel
 from adapters.blob_journal import BlobJournal
 from adapters.event_hubs import EventHubLog
+from adapters.model_resources import FALLBACK, TwoResources
 from adapters.settings import LOCAL_EVENT_HUB, Settings
 from adapters.signalr import SignalRHub
 from adapters.signalr_connection import SignalRConnection
 from chat.delivery import Browser
+from chat.deployments import Deployments
 from chat.errors import DeliveryFailed, MissingSetting
 from chat.quota import Quota
+from chat.relay import ChatModel
 
 HUB = "chat"
 
@@ -106,11 +109,25 @@ def quota() -> Quota:
 
 
 @cache
-def chat_model() -> OpenAIChatModel:
+def deployments() -> Deployments:
+    """What the settings say of the deployments; those of the second resource go by their names there, prefixed."""
+    known = settings()
+    prefix = FALLBACK if known.fallback_endpoint else ""
+    return Deployments(
+        fallbacks=tuple(prefix + name for name in known.fallback_deployments),
+        repeatable=known.repeatable_deployments,
+        background=known.background_deployments,
+        reasoning=known.reasoning_deployments,
+    )
+
+
+@cache
+def chat_model() -> ChatModel:
+    """The model service, with the second resource behind it where there is one."""
     known = settings()
     if not known.openai_base_url and not known.openai_endpoint:
         raise MissingSetting("AZURE_OPENAI_ENDPOINT")
-    return OpenAIChatModel(
+    first = OpenAIChatModel(
         ModelConnection(
             endpoint=known.openai_endpoint,
             key=known.openai_key,
@@ -120,6 +137,17 @@ def chat_model() -> OpenAIChatModel:
             read_timeout=known.read_timeout,
         )
     )
+    if not known.fallback_endpoint:
+        return first
+    second = ModelConnection(
+        endpoint=known.fallback_endpoint,
+        key=known.fallback_key,
+        api_version=known.fallback_api_version,
+        prefix=FALLBACK,
+        credential=None if known.fallback_key else credential(),
+        read_timeout=known.read_timeout,
+    )
+    return TwoResources(first, OpenAIChatModel(second))
 
 
 @cache

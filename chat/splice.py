@@ -1,0 +1,163 @@
+"""Splicing: an answer that was cut off, and what a model says when it is asked to go on with it.
+
+The model is told to begin with the *tail*, the last characters of the text, and to go straight on. Where its answer
+repeats the tail, the two are spliced: a repetition that nobody could mistake is what makes it sure that no character is
+lost or doubled. For that the tail stands in the text once only, and begins with a word where there are words.
+
+What counts as a repetition: the tail, or any longer end of the text (some models repeat the whole sentence); white
+space before it, which models add or drop; quotation marks or backticks around it, both of them. What does not: anything
+before the tail that is not the text's (an introduction, a fresh start), a tail that was changed, a tail that is there
+twice, and no tail at all, which cannot be told from an answer to the instruction ("Certainly, ..."). Then nothing is
+taken, and the ladder goes on below.
+"""
+
+import unicodedata
+
+TAIL = 40  # characters (code points); half a line of text, so that it hardly occurs twice
+SHORTEST_TAIL = 8  # "C" begins the text, and "Certainly, ..."
+LONGEST_TAIL = 400  # where it does occur twice, it grows up to here, else there is none
+WORD = 20  # how much longer it may get to begin with a word
+LONGEST_REPETITION = 2_000  # a model that repeats more than this of the text is starting again
+
+INSTRUCTION = """\
+Your answer above was cut off in mid-sentence. Continue it exactly where it stopped.
+Begin by repeating, character for character, the last characters of it, which stand between the two lines of equals \
+signs below; then write straight on, in the same language and format, to the end of the answer. Write nothing before \
+them: no introduction, no quotation marks, no comment, and nothing of the answer's earlier text.
+==========
+{tail}
+=========="""
+
+_QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "„": "“", "‘": "’", "«": "»", "「": "」", "『": "』"}
+# What a character of the text can be extended by: the tail does not begin with it.
+_EXTENDS = ("\u200d", "\ufe0e", "\ufe0f", "\u20e3")
+
+
+def tail_of(text: str) -> str | None:
+    """The end of the text that a continuation has to repeat: about TAIL characters, whole ones; all of the text when it
+    is shorter. None when nobody could be sure: no end occurs once only, or there are fewer than SHORTEST_TAIL."""
+    length = TAIL
+    while True:
+        tail = text[_beginning(text, len(text) - length) :].lstrip()
+        if len(tail) < SHORTEST_TAIL:
+            return None
+        if text.find(tail) == len(text) - len(tail):
+            return tail
+        if length >= LONGEST_TAIL:
+            return None
+        length = min(2 * length, LONGEST_TAIL)
+
+
+def _beginning(text: str, start: int) -> int:
+    """The nearest place before `start` where a word begins, or else a whole character."""
+    if start <= 0:
+        return 0
+    for place in range(start, max(0, start - WORD), -1):
+        if text[place - 1].isspace() and not text[place].isspace():
+            return place
+    while start > 0 and _is_extension(text, start):
+        start -= 1
+    return start
+
+
+def _is_extension(text: str, place: int) -> bool:
+    """Whether the character at this place belongs to the one before it."""
+    character = text[place]
+    return (
+        bool(unicodedata.combining(character))
+        or character in _EXTENDS
+        or "\U0001f3fb" <= character <= "\U0001f3ff"
+        or "\U000e0020" <= character <= "\U000e007f"
+        or text[place - 1] == "\u200d"
+        or "\U0001f1e6" <= character <= "\U0001f1ff"  # half a flag: go back to before all flags
+    )
+
+
+def new_text(stored: str, tail: str, answer: str, *, whole: bool) -> str | None:
+    """What the answer so far adds to the stored text, whose tail it was told to repeat.
+
+    "" means that it cannot be said yet; of a `whole` answer: that it adds nothing. None means no match. An answer that
+    once added something keeps what it added, however it goes on.
+    """
+    found = _after_repetition(stored, tail, answer)
+    if found:
+        # The tail once more: whether that is meant to be text is anybody's guess.
+        if found.startswith(tail):
+            return None
+        return "" if tail.startswith(found) and not whole else found
+    return None if found is None and (whole or not _may_match(stored, tail, answer)) else ""
+
+
+def _after_repetition(stored: str, tail: str, answer: str) -> str | None:
+    """What stands after the repeated end of the stored text; None when that is not there, or not there yet."""
+    stripped = answer.lstrip()
+    for candidate in (answer, stripped):
+        start = candidate.find(tail, 0, LONGEST_REPETITION)
+        end = start + len(tail)
+        if start >= 0 and stored.endswith(candidate[:end]):
+            return candidate[end:]
+    closing = _QUOTES.get(stripped[:1])
+    if closing and stripped.startswith(tail + closing, 1) and not _leaves_open(stored, stripped[0], closing):
+        return stripped[1 + len(tail) + len(closing) :]
+    return None
+
+
+def _leaves_open(stored: str, opening: str, closing: str) -> bool:
+    """Whether the closing mark after the tail may be the text's own."""
+    if opening == closing:
+        return stored.count(opening) % 2 == 1
+    return stored.count(opening) > stored.count(closing)
+
+
+def _may_match(stored: str, tail: str, answer: str) -> bool:
+    """Whether more of the answer could make it a match."""
+    stripped = answer.lstrip()
+    if not stripped:
+        return len(answer) <= TAIL
+    ends = stored[-LONGEST_REPETITION:]
+    last = len(ends) - len(tail)  # the last place where a repetition that includes the tail can begin
+    for candidate in {answer, stripped}:
+        place = ends.find(candidate)
+        if 0 <= place <= last:
+            return True
+    closing = _QUOTES.get(stripped[0])
+    return closing is not None and (tail + closing).startswith(stripped[1:])
+
+
+class Splicer:
+    """Feeds on a continuation as it arrives; lets new text through as soon as it is sure where it belongs."""
+
+    def __init__(self, stored: str, tail: str) -> None:
+        self._stored = stored
+        self._tail = tail
+        self._answer = ""
+        self._matched = False
+        self.shift = 0  # from a place in the answer to the same place in the text, in code points
+
+    @property
+    def undecided(self) -> bool:
+        return not self._matched
+
+    def feed(self, text: str) -> str:
+        """The new text in the next piece of the answer. Raises NoMatch."""
+        if self._matched:
+            return text
+        self._answer += text
+        return self._take(whole=False)
+
+    def finish(self) -> str:
+        """The answer is complete; what is still new comes back. Raises NoMatch."""
+        return "" if self._matched else self._take(whole=True)
+
+    def _take(self, *, whole: bool) -> str:
+        new = new_text(self._stored, self._tail, self._answer, whole=whole)
+        if new is None:
+            raise NoMatch
+        if new:
+            self._matched = True
+            self.shift = len(self._stored) + len(new) - len(self._answer)
+        return new
+
+
+class NoMatch(Exception):
+    """This happened: an answer does not go on with the stored text, as far as anybody can be sure."""
