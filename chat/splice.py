@@ -17,6 +17,7 @@ TAIL = 40  # characters (code points); half a line of text, so that it hardly oc
 SHORTEST_TAIL = 8  # "C" begins the text, and "Certainly, ..."
 LONGEST_TAIL = 400  # where it does occur twice, it grows up to here, else there is none
 WORD = 20  # how much longer it may get to begin with a word
+MOST_BLANKS = 40
 LONGEST_REPETITION = 2_000  # a model that repeats more than this of the text is starting again
 
 INSTRUCTION = """\
@@ -90,16 +91,22 @@ def new_text(stored: str, tail: str, answer: str, *, whole: bool) -> str | None:
 
 def _after_repetition(stored: str, tail: str, answer: str) -> str | None:
     """What stands after the repeated end of the stored text; None when that is not there, or not there yet."""
-    stripped = answer.lstrip()
-    for candidate in (answer, stripped):
+    for candidate in _beginnings(answer):
         start = candidate.find(tail, 0, LONGEST_REPETITION)
         end = start + len(tail)
         if start >= 0 and stored.endswith(candidate[:end]):
             return candidate[end:]
-    closing = _QUOTES.get(stripped[:1])
-    if closing and stripped.startswith(tail + closing, 1) and not _leaves_open(stored, stripped[0], closing):
-        return stripped[1 + len(tail) + len(closing) :]
+        closing = _QUOTES.get(candidate[:1])
+        if closing and candidate.startswith(tail + closing, 1) and not _leaves_open(stored, candidate[0], closing):
+            return candidate[1 + len(tail) + len(closing) :]
     return None
+
+
+def _beginnings(answer: str) -> list[str]:
+    """The answer, and the answer without the white space before it, if that is not too much."""
+    stripped = answer.lstrip()
+    blanks = len(answer) - len(stripped)
+    return [answer, stripped] if 0 < blanks <= MOST_BLANKS else [answer]
 
 
 def _leaves_open(stored: str, opening: str, closing: str) -> bool:
@@ -111,17 +118,13 @@ def _leaves_open(stored: str, opening: str, closing: str) -> bool:
 
 def _may_match(stored: str, tail: str, answer: str) -> bool:
     """Whether more of the answer could make it a match."""
-    stripped = answer.lstrip()
-    if not stripped:
-        return len(answer) <= TAIL
     ends = stored[-LONGEST_REPETITION:]
     last = len(ends) - len(tail)  # the last place where a repetition that includes the tail can begin
-    for candidate in {answer, stripped}:
-        place = ends.find(candidate)
-        if 0 <= place <= last:
+    for candidate in _beginnings(answer):
+        closing = _QUOTES.get(candidate[:1])
+        if 0 <= ends.find(candidate) <= last or (closing and (tail + closing).startswith(candidate[1:])):
             return True
-    closing = _QUOTES.get(stripped[0])
-    return closing is not None and (tail + closing).startswith(stripped[1:])
+    return answer.isspace() and len(answer) <= MOST_BLANKS
 
 
 class Splicer:
