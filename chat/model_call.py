@@ -70,21 +70,24 @@ class ModelCall:
             self._offsets = chunk.content_filter_offsets
         if not chunk.text:
             return ""
-        self._received += len(chunk.text)
-        joined = self._joiner.feed(chunk.text)
-        new = self._counted(self._matcher.feed(joined)) if joined else ""
+        new = self._matched(self._joiner.feed(chunk.text))
         is_clean = not self._joiner.holds and not self._matcher.undecided
         self.sequence = chunk.sequence if is_clean else None
         return new
 
     def finish(self) -> str:
         """The answer is whole: what was held back is text after all."""
-        held = self._joiner.finish()
-        new = self._counted(self._matcher.feed(held)) if held else ""
+        new = self._matched(self._joiner.finish())
         if self.finish_reason == "content_filter" and self._matcher.undecided:
             return new  # the filter ends the answer, wherever that was: what is stored stays
-        return new + self._counted(self._matcher.finish())
+        last = self._matcher.finish()
+        self._new += len(last)
+        return new + last
 
-    def _counted(self, new: str) -> str:
+    def _matched(self, joined: str) -> str:
+        if not joined:
+            return ""
+        self._received += len(joined)
+        new = self._matcher.feed(joined)
         self._new += len(new)
         return new
