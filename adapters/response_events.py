@@ -88,7 +88,9 @@ class ResponseEvents:
         raise lost(failure_of_event({"error": error}, self._key))
 
     def _error(self, event: dict[str, Any]) -> Chunk:
-        raise failure_of_event({"error": event.get("error") or event}, self._key)
+        """Part of the response: whoever reads it again finds it again."""
+        failure = failure_of_event({"error": event.get("error") or event}, self._key)
+        raise lost(failure) if self._is_reattached else failure
 
 
 def lost(failure: ModelFailure) -> ResponseLost:

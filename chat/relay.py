@@ -299,14 +299,16 @@ class _Reader:
             await self._listen(call)
         except NoMatch:
             logger.info("An answer did not go on with the stored text (rung %s).", rung)
-            if request.background and call.finish_reason is None:
-                self._cancellations.start(request.deployment, call.response_id)
-        except ResponseLost:
+        except ResponseLost as lost:
             if rung is not Rung.REATTACHED or call.spoke:
                 raise
-            logger.info("A background response is gone; going on without it.")
+            logger.info("A background response is lost (%s); going on without it.", lost.code)
+            if lost.http_status is not None:
+                return False  # the service does not know it: there is nothing to cancel
         else:
             return True
+        if request.background and call.finish_reason is None:
+            self._cancellations.start(request.deployment, call.response_id)
         return False
 
     async def _listen(self, call: ModelCall) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.chaos.operator import kill
@@ -26,19 +27,69 @@ async def visitor(stack: RunningStack) -> AsyncIterator[Visitor]:
         yield visitor
 
 
-SETTINGS = {"FALLBACK_DEPLOYMENTS": "gpt-4o"}
+# Its answers go on in the background, and it never says the same again: what is not re-attached to is lost.
+BACKGROUND = "fast-drift"
+SETTINGS = {
+    "FALLBACK_DEPLOYMENTS": "gpt-4o",
+    "ALLOWED_DEPLOYMENTS": f"{BACKGROUND},zero",
+    "BACKGROUND_DEPLOYMENTS": BACKGROUND,
+}
 
 
-async def killed_after(stack: RunningStack, visitor: Visitor, prompt: str, characters: int) -> tuple[str, str]:
+async def asked(visitor: Visitor, prompt: str, deployment: str) -> str:
+    """The id of a turn that this deployment is to answer."""
+    status, body = await visitor.client.post_turn({"prompt": prompt, "deployment": deployment})
+    assert status == 202, body
+    visitor.follow(body["turnId"])
+    return str(body["turnId"])
+
+
+async def killed_after(
+    stack: RunningStack, visitor: Visitor, prompt: str, characters: int, deployment: str = "gpt-4o-mini"
+) -> tuple[str, str]:
     """Ask, and kill the host when so much is on screen: the turn's id and what was on screen then."""
-    turn_id = await visitor.ask(prompt)
+    turn_id = await asked(visitor, prompt, deployment)
     await visitor.sees(turn_id, characters)
     await kill(stack, "host")
     return turn_id, visitor.screens[turn_id].text
 
 
+async def model_calls(stack: RunningStack, kind: str) -> list[dict[str, Any]]:
+    """The calls of this kind that the model has seen."""
+    async with aiohttp.ClientSession() as http, http.get(f"{stack.address('model')}/_admin/requests") as answer:
+        return [call for call in (await answer.json())["requests"] if call["kind"] == kind]
+
+
 async def finished(visitor: Visitor, turn_id: str) -> dict[str, Any]:
     return await visitor.client.wait_for(turn_id, "logged", seconds=60)
+
+
+async def test_a_response_that_goes_on_without_us_is_re_attached_to(stack: RunningStack, visitor: Visitor) -> None:
+    prompt = "#script mixed\n#length 1500\n#speed 150\n#first 0\n#split surrogates"
+    turn_id, seen = await killed_after(stack, visitor, prompt, 300, BACKGROUND)
+    await check_promises(stack, visitor, {turn_id: None})
+    status = await visitor.client.status(turn_id)
+    assert (status["attempts"], status["recoveryRung"], status["wastedTokens"]) == (2, 2, 0)
+    assert status["text"].startswith(seen)
+    assert len(await model_calls(stack, "responses.create")) == 1
+    (record,) = await read_records(stack.settings, {turn_id})
+    assert record["response_id"].startswith("resp_")
+    assert record["usage"]["completion_tokens"] > 0
+    assert await model_calls(stack, "responses.cancel") == []  # the first test of this stack
+
+
+async def test_a_response_that_is_left_for_another_deployment_is_cancelled(
+    stack: RunningStack, visitor: Visitor
+) -> None:
+    """Its stream breaks, and breaks again when it is read on: the next deployment continues the text."""
+    faults = "#fault cut after=30 times=1\n#fault cut after=0 times=1"
+    turn_id = await asked(visitor, f"#length 3000\n#speed 60\n#first 0\n{faults}", BACKGROUND)
+    await check_promises(stack, visitor, {turn_id: None})
+    status = await visitor.client.status(turn_id)
+    assert (status["attempts"], status["recoveryRung"]) == (3, 4)
+    (record,) = await read_records(stack.settings, {turn_id})
+    assert record["deployments"] == [BACKGROUND, "gpt-4o"]
+    assert len(await model_calls(stack, "responses.cancel")) == 1
 
 
 async def test_a_short_text_is_asked_for_again_and_verified(stack: RunningStack, visitor: Visitor) -> None:

@@ -12,6 +12,7 @@ from activities.stream_completion import Attempt
 from activities.surroundings import Surroundings
 from chat import records
 from chat.deployments import Deployments
+from chat.errors import ResponseLost
 from chat.failure_policy import MAX_CLAIMS, FailureClass
 from chat.journal import Fold
 from chat.records import Frame, Stop, UpstreamSeen, Wait
@@ -296,3 +297,14 @@ async def test_an_answer_in_one_attempt_wastes_nothing_and_names_no_rung() -> No
     result = await Attempt(surroundings(store, ForgetfulModel(lambda number: [STORY])), request()).run()
     summary = result["summary"]
     assert (summary["wastedTokens"], summary["rung"], summary["deployments"]) == (0, None, ["gpt-x"])
+
+
+async def test_a_response_that_failed_at_the_service_is_not_asked_for_again_and_again() -> None:
+    store = journals()
+    model = RememberingModel(lambda number: [STORY, ResponseLost(FailureClass.TRANSIENT, "server_error", "Sorry.")])
+    around = surroundings(store, model)
+    assert (await Attempt(around, request()).run())["code"] == "server_error"
+    model.responses.clear()
+    model._fresh = lambda number: [STORY, REST]
+    result = await Attempt(around, request(2)).run()
+    assert ((await fold_of(store)).text, result["summary"]["rung"]) == (STORY + REST, 3)
