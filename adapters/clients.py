@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from functools import cache, partial
+from threading import Lock, Thread
 from typing import Any
 
 from azure.identity.aio import DefaultAzureCredential
@@ -28,6 +29,7 @@ from chat.relay import ChatModel
 HUB = "chat"
 
 logger = logging.getLogger(__name__)
+_one_model = Lock()  # it is made in a thread
 
 
 class WallClock:
@@ -121,9 +123,27 @@ def deployments() -> Deployments:
     )
 
 
-@cache
+def warm_up() -> None:
+    """Make the model's client beside the start of the app: reading the trust store takes 0.1 s, which the first turn
+    would wait for, and with it every other stream of this process."""
+    Thread(target=_made_early, name="warm-up", daemon=True).start()
+
+
+def _made_early() -> None:
+    try:
+        chat_model()
+    except MissingSetting:
+        logger.debug("No model client was made at start.")  # the setting was reported; a turn says so again
+
+
 def chat_model() -> ChatModel:
     """The model service, with the second resource behind it where there is one."""
+    with _one_model:
+        return _chat_model()
+
+
+@cache
+def _chat_model() -> ChatModel:
     known = settings()
     if not known.openai_base_url and not known.openai_endpoint:
         raise MissingSetting("AZURE_OPENAI_ENDPOINT")
