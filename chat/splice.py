@@ -5,13 +5,14 @@ repeats the tail, the two are spliced: a repetition that nobody could mistake is
 lost or doubled. For that the tail stands in the text once only, and begins with a word where there are words.
 
 What counts as a repetition: the tail, or any longer end of the text (some models repeat the whole sentence); white
-space before it, which models add or drop; quotation marks or backticks around it, both of them. What does not: anything
-before the tail that is not the text's (an introduction, a fresh start), a tail that was changed, a tail that is there
-twice, and no tail at all, which cannot be told from an answer to the instruction ("Certainly, ..."). Then nothing is
-taken, and the ladder goes on below.
+space before it, which models add or drop; a quotation mark or backtick before it, whose twin right behind the tail or
+at the very end of the answer is no text then. What does not: anything else before the tail that is not the text's (an
+introduction, a fresh start), a tail that was changed, a tail that is there twice, and no tail at all, which cannot be
+told from an answer to the instruction ("Certainly, ..."). Then nothing is taken, and the ladder goes on below.
 """
 
 import unicodedata
+from typing import NamedTuple
 
 TAIL = 40  # characters (code points); half a line of text, so that it hardly occurs twice
 SHORTEST_TAIL = 8  # "C" begins the text, and "Certainly, ..."
@@ -74,31 +75,39 @@ def _is_extension(text: str, place: int) -> bool:
     )
 
 
-def new_text(stored: str, tail: str, answer: str, *, whole: bool) -> str | None:
+class Repeated(NamedTuple):
+    """What stands after the repeated end of the stored text, and the mark that may still close the answer."""
+
+    rest: str
+    marks: tuple[str, str] | None
+
+
+def new_text(stored: str, tail: str, answer: str, *, whole: bool) -> Repeated | None:
     """What the answer so far adds to the stored text, whose tail it was told to repeat.
 
-    "" means that it cannot be said yet; of a `whole` answer: that it adds nothing. None means no match. An answer that
-    once added something keeps what it added, however it goes on.
+    Nothing in `rest` means that it cannot be said yet; of a `whole` answer: that it adds nothing. None means no match.
+    An answer that once added something keeps what it added, however it goes on.
     """
     found = _after_repetition(stored, tail, answer)
-    if found:
-        # The tail once more: whether that is meant to be text is anybody's guess.
-        if found.startswith(tail):
-            return None
-        return "" if tail.startswith(found) and not whole else found
-    return None if found is None and (whole or not _may_match(stored, tail, answer)) else ""
+    if found is None:
+        return None if whole or not _may_match(stored, tail, answer) else Repeated("", None)
+    # The tail once more: whether that is meant to be text is anybody's guess.
+    if found.rest.startswith(tail):
+        return None
+    return Repeated("", None) if tail.startswith(found.rest) and not whole else found
 
 
-def _after_repetition(stored: str, tail: str, answer: str) -> str | None:
-    """What stands after the repeated end of the stored text; None when that is not there, or not there yet."""
+def _after_repetition(stored: str, tail: str, answer: str) -> Repeated | None:
+    """None when the repetition is not there, or not there yet."""
     for candidate in _beginnings(answer):
         start = candidate.find(tail, 0, LONGEST_REPETITION)
         end = start + len(tail)
         if start >= 0 and stored.endswith(candidate[:end]):
-            return candidate[end:]
-        closing = _QUOTES.get(candidate[:1])
-        if closing and candidate.startswith(tail + closing, 1) and not _leaves_open(stored, candidate[0], closing):
-            return candidate[1 + len(tail) + len(closing) :]
+            return Repeated(candidate[end:], None)
+        opening, closing = candidate[:1], _QUOTES.get(candidate[:1])
+        if closing and candidate.startswith(tail, 1) and not _leaves_open(stored, opening, closing):
+            rest = candidate[1 + len(tail) :]
+            return Repeated(rest[1:], None) if rest.startswith(closing) else Repeated(rest, (opening, closing))
     return None
 
 
@@ -110,10 +119,17 @@ def _beginnings(answer: str) -> list[str]:
 
 
 def _leaves_open(stored: str, opening: str, closing: str) -> bool:
-    """Whether the closing mark after the tail may be the text's own."""
+    """Whether a closing mark that follows may be the text's own."""
     if opening == closing:
         return stored.count(opening) % 2 == 1
     return stored.count(opening) > stored.count(closing)
+
+
+def _closes_too_much(text: str, opening: str, closing: str) -> bool:
+    """Whether the text ends with a closing mark that nothing in it opens."""
+    if opening == closing:
+        return text.count(opening) % 2 == 1
+    return text.count(closing) > text.count(opening)
 
 
 def _may_match(stored: str, tail: str, answer: str) -> bool:
@@ -122,7 +138,7 @@ def _may_match(stored: str, tail: str, answer: str) -> bool:
     last = len(ends) - len(tail)  # the last place where a repetition that includes the tail can begin
     for candidate in _beginnings(answer):
         closing = _QUOTES.get(candidate[:1])
-        if 0 <= ends.find(candidate) <= last or (closing and (tail + closing).startswith(candidate[1:])):
+        if 0 <= ends.find(candidate) <= last or (closing and tail.startswith(candidate[1:])):
             return True
     return answer.isspace() and len(answer) <= MOST_BLANKS
 
@@ -135,31 +151,48 @@ class Splicer:
         self._tail = tail
         self._answer = ""
         self._matched = False
+        self._marks: tuple[str, str] | None = None
+        self._held = ""  # a closing mark that may be the last of the answer
+        self._start = 0  # of the new text in the answer
         self.shift = 0  # from a place in the answer to the same place in the text, in code points
 
     @property
     def undecided(self) -> bool:
-        return not self._matched
+        return not self._matched or bool(self._held)
 
     def feed(self, text: str) -> str:
         """The new text in the next piece of the answer. Raises NoMatch."""
-        if self._matched:
+        if self._matched and self._marks is None:
             return text
         self._answer += text
-        return self._take(whole=False)
+        return self._hold(text) if self._matched else self._take(whole=False)
 
     def finish(self) -> str:
         """The answer is complete; what is still new comes back. Raises NoMatch."""
-        return "" if self._matched else self._take(whole=True)
+        new = "" if self._matched else self._take(whole=True)
+        if self._held and self._marks and not _closes_too_much(self._answer[self._start :], *self._marks):
+            new += self._held
+        self._held = ""
+        return new
 
     def _take(self, *, whole: bool) -> str:
         new = new_text(self._stored, self._tail, self._answer, whole=whole)
         if new is None:
             raise NoMatch
-        if new:
-            self._matched = True
-            self.shift = len(self._stored) + len(new) - len(self._answer)
-        return new
+        if not new.rest:
+            return ""
+        self._matched, self._marks = True, new.marks
+        self._start = len(self._answer) - len(new.rest)
+        self.shift = len(self._stored) - self._start
+        return self._hold(new.rest)
+
+    def _hold(self, text: str) -> str:
+        """The text without a closing mark at its end, as long as that may be the end of an answer in marks."""
+        if self._marks is None:
+            return text
+        text = self._held + text
+        self._held = self._marks[1] if text.endswith(self._marks[1]) else ""
+        return text.removesuffix(self._held)
 
 
 class NoMatch(Exception):

@@ -6,6 +6,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from adapters.blob_journal import BlobJournal
+from chat import records
+from chat.records import Stop
+from chat.turn import conversation_key_of
 from tests.chaos.operator import kill
 from tests.chaos.promises import check_promises, say, story
 from tests.chaos.screen import Visitor
@@ -159,3 +163,30 @@ async def test_an_answer_that_breaks_off_is_continued_by_the_next_deployment(
     await check_promises(stack, visitor, {turn_id: text})
     (record,) = await read_records(stack.settings, {turn_id})
     assert (record["deployments"], record["recovery_rung"]) == (["gpt-4o-mini", "gpt-4o"], 4)
+
+
+@pytest.mark.parametrize(("how", "generation"), [("exact", 1), ("more", 1), ("quoted", 1), ("afresh", 1), ("bare", 2)])
+async def test_however_a_model_obeys_no_character_is_lost_or_doubled(
+    visitor: Visitor, how: str, generation: int
+) -> None:
+    """What is not sure to go on with the text is an open restart, with the whole answer."""
+    text = story("h", 60)
+    turn_id = await visitor.ask(f"#continue {how}\n#fault cut after=60 times=1 {say(text, 300)}")
+    status = await finished(visitor, turn_id)
+    assert (status["text"], status["generation"], status["attempts"]) == (text, generation, 2)
+    await visitor.screens[turn_id].ended.wait()
+    await visitor.sees(turn_id, len(text))
+    visitor.screens[turn_id].check(await visitor.stored(turn_id))
+
+
+async def test_a_stop_in_mid_answer_ends_the_response_at_the_service(stack: RunningStack, visitor: Visitor) -> None:
+    before = len(await model_calls(stack, "responses.cancel"))
+    turn_id = await asked(visitor, "#length 3000\n#speed 60\n#first 0", BACKGROUND)
+    await visitor.sees(turn_id, 50)
+    journals = BlobJournal.from_connection_string(stack.settings["AzureWebJobsStorage"])
+    try:
+        await journals.append(conversation_key_of(turn_id), turn_id, records.encode(Stop(1)), None)
+    finally:
+        await journals.close()
+    await check_promises(stack, visitor, {turn_id: None}, endings={turn_id: "stopped"})
+    assert len(await model_calls(stack, "responses.cancel")) == before + 1

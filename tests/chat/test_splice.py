@@ -9,7 +9,7 @@ from chat.splice import INSTRUCTION, LONGEST_TAIL, SHORTEST_TAIL, TAIL, NoMatch,
 
 STORED = "The sky is blue because air scatters short waves more than long ones, which"
 FAMILY = "👩\u200d👩\u200d👧\u200d👦"
-LETTERS = "ab c.\n漢字é👩🏽\u200d💻🇯🇵"
+LETTERS = 'ab c."`\n漢字é👩🏽\u200d💻🇯🇵'
 PROSE = st.text(LETTERS, max_size=80)
 CONTINUABLE = st.text(LETTERS, min_size=12, max_size=80).filter(lambda text: tail_of(text) is not None)
 
@@ -68,6 +68,7 @@ def test_a_tail_occurs_once_at_the_end(text: str) -> None:
         "{tail}",
         "  \n{tail}",
         '"{tail}"',
+        '\n"{tail}',
         "“{tail}”",
         "\n`{tail}`",
         STORED,
@@ -86,7 +87,6 @@ def test_what_repeats_the_end_of_the_text_is_spliced(repetition: str, pieces: in
         "",
         " makes it look blue.",  # nothing repeated: as well an answer to the instruction
         "Certainly! {tail} makes it look blue.",
-        '"{tail} makes it look blue."',  # whose closing mark would be text
         "The sky appears blue since air scatters",
         "SCATTERS short waves more than long ones, which makes",
         "{tail}{tail} makes it look blue.",  # twice
@@ -104,6 +104,20 @@ def test_a_closing_mark_that_the_text_waits_for_is_the_text_s_own() -> None:
     tail = tail_of(stored)
     assert spliced(stored, f'"{tail}" and left.') is None
     assert spliced(stored, f'{tail}" and left.') == stored + '" and left.'
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 7, 1000])
+@pytest.mark.parametrize(
+    ("rest", "text"),
+    [
+        (' makes it "blue".', ' makes it "blue".'),
+        (' makes it blue."', " makes it blue."),
+        (' makes it "blue"', ' makes it "blue"'),
+        (' makes "it" "blue""', ' makes "it" "blue"'),
+    ],
+)
+def test_the_mark_that_closes_a_quoted_answer_is_no_text(rest: str, text: str, pieces: int) -> None:
+    assert spliced(STORED, f'"{tail_of(STORED)}{rest}', pieces) == STORED + text
 
 
 def test_a_model_that_has_nothing_to_add_adds_nothing() -> None:
@@ -151,8 +165,8 @@ def test_whatever_the_answer_the_text_only_grows_by_an_end_of_it(stored: str, an
     assert tail is not None
     new = new_text(stored, tail, answer, whole=True)
     if new is not None:
-        assert answer.endswith(new)
-        assert tail in answer[: len(answer) - len(new)]
+        assert answer.endswith(new.rest)
+        assert tail in answer[: len(answer) - len(new.rest)]
 
 
 def test_the_instruction_quotes_the_tail_alone_on_its_lines() -> None:
