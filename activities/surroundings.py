@@ -13,8 +13,10 @@ from chat.delivery import Browser
 from chat.deployments import Deployments
 from chat.journal import JournalStore
 from chat.journal_writer import Clock
+from chat.pace import Pace
 from chat.quota import Quota
-from chat.relay import ChatModel, Pace
+from chat.relay import ChatModel
+from chat.send_line import SendLine
 
 # A claimant that is silent for this long beyond any wait it announced is taken for dead by its followers.
 SILENCE = 30.0
@@ -51,6 +53,7 @@ class Surroundings:
     deployments: Deployments = field(default_factory=Deployments)
     pace: Pace = field(default_factory=Pace)
     silence: float = SILENCE
+    line: SendLine = field(default_factory=SendLine)
 
 
 async def surroundings(client: DurableOrchestrationClient) -> Surroundings:
@@ -65,4 +68,5 @@ async def surroundings(client: DurableOrchestrationClient) -> Surroundings:
         new_id=clients.new_id,
         system_prompt=clients.settings().system_prompt,
         deployments=clients.deployments(),
+        line=clients.send_line(),
     )
