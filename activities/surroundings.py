@@ -10,6 +10,7 @@ from adapters import clients
 from adapters.durable import DurableInstances
 from chat.conversation import Conversation
 from chat.delivery import Browser
+from chat.deployments import Deployments
 from chat.journal import JournalStore
 from chat.journal_writer import Clock
 from chat.pace import Pace
@@ -49,6 +50,7 @@ class Surroundings:
     clock: Clock
     new_id: Callable[[], str]
     system_prompt: str = ""
+    deployments: Deployments = field(default_factory=Deployments)
     pace: Pace = field(default_factory=Pace)
     silence: float = SILENCE
     line: SendLine = field(default_factory=SendLine)
@@ -65,5 +67,6 @@ async def surroundings(client: DurableOrchestrationClient) -> Surroundings:
         clock=clients.clock,
         new_id=clients.new_id,
         system_prompt=clients.settings().system_prompt,
+        deployments=clients.deployments(),
         line=clients.send_line(),
     )

@@ -9,6 +9,7 @@ ChatError
 ├── DeliveryFailed        SignalR did not take a message
 ├── LogUnavailable        Event Hubs did not take a record
 └── ModelFailure          the model did not give a whole answer; its class decides what happens next
+    └── ResponseLost      a background response that failed, expired or was never there
 """
 
 from chat.failure_policy import FailureClass
@@ -95,3 +96,7 @@ class ModelFailure(ChatError):
         self.http_status = http_status
         self.retry_after = retry_after
         self.details = details or {}
+
+
+class ResponseLost(ModelFailure):
+    """This happened: a background response is over without a whole answer: nothing more will come of it."""

@@ -7,7 +7,8 @@ from typing import Any
 
 from chat.completion import Chunk, CompletionRequest, Upstream
 from chat.conversation import Conversation, FinishedTurn
-from chat.errors import DeliveryFailed, JournalMissing, JournalMoved, ModelFailure
+from chat.errors import DeliveryFailed, JournalMissing, JournalMoved, ModelFailure, ResponseLost
+from chat.failure_policy import FailureClass
 
 
 class Killed(BaseException):
@@ -107,6 +108,16 @@ class ScriptedModel:
             yield ScriptedStream(self, request)
         finally:
             self.open -= 1
+
+    @asynccontextmanager
+    async def reattach(
+        self, request: CompletionRequest, response_id: str, after: int | None
+    ) -> AsyncIterator["ScriptedStream"]:
+        raise ResponseLost(FailureClass.TRANSIENT, "404", "This model forgets.")
+        yield  # what makes it a generator
+
+    async def cancel(self, deployment: str, response_id: str) -> None:
+        raise ResponseLost(FailureClass.TRANSIENT, "404", "This model forgets.")
 
 
 class ScriptedStream:
