@@ -11,8 +11,9 @@ from chat.closing_steps import Closer
 from chat.conversation import Conversation, prompt_of
 from chat.journal import folded_to_end
 from chat.journal_writer import Tail
-from chat.log_record import encoded, log_record
+from chat.log_record import log_record
 from chat.outcome import end_of_answer, end_of_giving_up, end_of_stop, told
+from chat.record_size import encoded
 from chat.records import Alive, Claim, End, Frame, Record, Redact, Restart, Wait
 from chat.relay import Answer
 from tests.model.engine import finish, raise_event, start_new
@@ -235,9 +236,9 @@ def fenced(world: World, run: Run) -> World:
     if before is None or before.attempt == run.attempt or run.look is not None or not run.polite:
         return world
     instance = world.instances[run.turn]
-    open_ones = (
-        {task for task, _ in courses[instance.course].activities} if instance.execution == run.execution else set()
-    )
+    if instance.status != "Running" or instance.execution != run.execution:
+        return world
+    open_ones = {task for task, _ in courses[instance.course].activities}
     if world.is_alive(before.writer) and f"stream_completion:{before.attempt}" in open_ones:
         return world.broken("S a run fences a healthy one of another attempt")
     return world
