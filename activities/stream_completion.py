@@ -26,7 +26,7 @@ from chat.cancellations import Cancellations
 from chat.closing_steps import Closer
 from chat.completion import CompletionRequest
 from chat.conversation import Prompt, prompt_of
-from chat.conversation_order import TurnOrder
+from chat.conversation_order import TurnOrder, may_be_unstarted
 from chat.delivery import Delivery
 from chat.deployments import Deployments, choose_deployment, wait_after
 from chat.errors import MissingSetting, ModelFailure
@@ -102,7 +102,7 @@ class Attempt:
     async def _start_if_nobody_did(self, earlier: str, order: TurnOrder) -> None:
         """An earlier turn that was begun by a starter that died would keep this one waiting for ever."""
         fold = await order.journal(earlier)
-        if fold is not None and fold.claims == 0 and not await self._around.instances.exists(earlier):
+        if may_be_unstarted(fold) and not await self._around.instances.exists(earlier):
             logger.warning("An earlier turn was begun and not started; starting it.", extra={"turn_id": earlier})
             await self._around.instances.start(earlier)
 
