@@ -72,6 +72,12 @@ async def turn_frames(req: Request, client: df.DurableOrchestrationClient) -> Re
     return await turns.turn_frames(req, client)
 
 
+@app.route(route="api/turns/{turn_id}/stop", methods=["POST"])
+@app.durable_client_input(client_name="client")
+async def stop_turn(req: Request, client: df.DurableOrchestrationClient) -> Response:
+    return await turns.stop_turn(req, client)
+
+
 @app.route(route="api/conversations/{conversation_id}", methods=["GET"])
 @app.durable_client_input(client_name="client")
 async def read_conversation(req: Request, client: df.DurableOrchestrationClient) -> Response:
