@@ -16,40 +16,42 @@ async def json_body(req: Request, largest: int) -> Any:
 
     The host answers an over-long body with a 500 of its own, and only above 30 or 100 MB.
     """
-    return _parsed(await _body(req, largest))
+    _check_type(req)
+    return _parsed(await _read(req, largest))
 
 
 async def check_nothing_asked(req: Request) -> None:
-    """The body of a request that has nothing to say: none, or `{}`. Raises HttpError 400, 413, 415, or InvalidInput."""
-    if "content-type" not in req.headers and not await _read(req, 0):
+    """The body of a request that has nothing to say: none (whatever it is called), or `{}`.
+
+    Raises HttpError 400, 413 or 415, and InvalidInput naming the field that was sent.
+    """
+    body = await _read(req, LARGEST_EMPTY)
+    if not body:
         return
-    body = await _body(req, LARGEST_EMPTY)
-    fields = _parsed(body) if body.strip() else {}
+    _check_type(req)
+    fields = _parsed(body)
     if not isinstance(fields, dict):
         raise InvalidInput("", "Send no body, or {}: this request has no fields.")
     for name in fields:
         raise InvalidInput(name, f"{name} is not a field of this request, which has none: send no body, or {{}}.")
 
 
-async def _body(req: Request, largest: int) -> bytes:
+def _check_type(req: Request) -> None:
     content_type = req.headers.get("content-type", "").split(";")[0].strip().lower()
     if content_type != "application/json":
         raise HttpError(
             415, "unsupported_media_type", "Send JSON, with Content-Type: application/json.", "Content-Type"
         )
-    body = await _read(req, largest)
-    if len(body) > largest:
-        raise HttpError(413, "too_large", f"The body is too large; {largest} bytes are allowed.")
-    return body
 
 
 async def _read(req: Request, largest: int) -> bytes:
-    """The body, or so much of it that it is seen to be too large."""
     body = bytearray()
     async for piece in req.stream():
         # Read to the end all the same: an answer to a half-read request is lost on its way through the host.
         if len(body) <= largest:
             body += piece
+    if len(body) > largest:
+        raise HttpError(413, "too_large", f"The body is too large; {largest} bytes are allowed.")
     return bytes(body)
 
 
