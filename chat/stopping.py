@@ -71,7 +71,9 @@ class Stopping:
                 await self._catch_up(fold)
                 await self._finish(fold)
         except (StorageUnavailable, TimeoutError) as error:
-            logger.warning("A stop is stored, and its end is still to come: %r", error, extra={"turn_id": _turn_of(fold)})
+            logger.warning(
+                "A stop is stored, and its end is still to come: %r", error, extra={"turn_id": _turn_of(fold)}
+            )
 
     async def _finish(self, fold: Fold) -> None:
         begin = fold.begin

@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.chaos.operator import until
 from tests.chat_client import ChatClient
 from tests.log_reader import read_records
 from tests.running_stack import RunningStack
@@ -31,16 +32,19 @@ async def model_requests(stack: RunningStack, prompt: str) -> list[dict[str, Any
 
 async def left_alone(stack: RunningStack, prompt: str) -> None:
     """The model's one call of this question was left by the app."""
-    async with asyncio.timeout(10):
-        while not all(each["disconnected_at"] for each in await model_requests(stack, prompt)):
-            await asyncio.sleep(0.02)
+
+    async def all_are_left() -> bool:
+        return all(each["disconnected_at"] for each in await model_requests(stack, prompt))
+
+    await until(all_are_left, "the app has left the model")
     assert len(await model_requests(stack, prompt)) == 1
 
 
 async def shown(visitor: ChatClient, turn_id: str, characters: int) -> None:
-    async with asyncio.timeout(20):
-        while len(visitor.texts[turn_id]) < characters:
-            await asyncio.sleep(0.02)
+    async def is_shown() -> bool:
+        return len(visitor.texts[turn_id]) >= characters
+
+    await until(is_shown, f"{characters} characters are shown")
 
 
 async def check_stopped(stack: RunningStack, visitor: ChatClient, turn_id: str, conversation: str) -> dict[str, Any]:
@@ -84,9 +88,11 @@ async def test_the_next_question_knows_what_was_shown_of_a_stopped_answer(stack:
 async def test_a_model_that_has_not_answered_yet_is_left_at_once(stack: RunningStack, visitor: ChatClient):
     prompt = "#fault hang\nstopped before the first token"
     turn_id, _, _ = await visitor.start_turn(prompt, "stop-hang")
-    async with asyncio.timeout(10):
-        while not await model_requests(stack, prompt):
-            await asyncio.sleep(0.02)
+
+    async def is_asked() -> bool:
+        return bool(await model_requests(stack, prompt))
+
+    await until(is_asked, "the model is asked")
     assert (await visitor.stop(turn_id))[0] == 200
     status = await check_stopped(stack, visitor, turn_id, "stop-hang")
     assert status["text"] == ""
