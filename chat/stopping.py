@@ -27,8 +27,6 @@ PATIENCE = 2.0  # seconds after the `stop`
 ROOM_FOR_THE_END = 3.0  # seconds beyond that for our own end; storage that is slower than this is as good as away
 POLL_EVERY = 0.03
 STOP_WAITS = (0.1, 0.3, 1.0)  # a person waits: as patient as a starter
-# ms after a `stop` within which whoever took it may still be at it; then a reader brings it to its end.
-UNFINISHED = 4_000
 
 logger = logging.getLogger(__name__)
 

@@ -1,8 +1,7 @@
-"""Turns over HTTP: start one, ask how it stands, read its frames, stop it.
+"""Turns over HTTP: start one, ask how it stands, read its frames.
 
 A turn that is not yours does not exist (404). Readers help: whoever finds a running turn silent for long raises a
-`look`, a begun turn without an instance is started by whoever finds it, and a `stop` that was left without its `end`
-gets one.
+`look`, and a begun turn without an instance is started by whoever finds it.
 """
 
 import asyncio
@@ -16,15 +15,13 @@ from azurefunctions.extensions.http.fastapi import Request, Response
 from adapters import clients
 from adapters.durable import DurableInstances
 from adapters.settings import Settings
-from chat.acceptance import Acceptance, TurnRejected
+from chat.acceptance import Acceptance
 from chat.errors import InvalidInput, JournalMissing
 from chat.journal import Fold, JournalStore, read_journal
 from chat.records import Begin
-from chat.stopping import UNFINISHED, Stopping
 from chat.turn import (
     RequestLimits,
     TurnRequest,
-    TurnStatus,
     checked_conversation_id,
     checked_idempotency_key,
     conversation_key,
@@ -35,7 +32,7 @@ from chat.turn import (
 from chat.turn_view import frames_since, status_of
 from http_triggers.answers import HttpError, answer, answers_errors
 from http_triggers.caller import Caller, check_origin, identify
-from http_triggers.json_body import check_nothing_asked, json_body
+from http_triggers.json_body import json_body
 
 # Everything but the prompt, which JSON may write with six bytes a character (\uXXXX).
 ROOM_FOR_OTHER_FIELDS = 4 * 1024
@@ -125,36 +122,6 @@ async def turn_status(req: Request, client: DurableOrchestrationClient) -> Respo
 
 
 @answers_errors
-async def stop_turn(req: Request, client: DurableOrchestrationClient) -> Response:
-    """POST api/turns/{turn_id}/stop: 200 with the status of the stopped turn; 409 with it when the turn had ended
-    otherwise; 202 when the stop is stored and its end is still to come."""
-    check_origin(req, clients.settings())
-    await check_nothing_asked(req)
-    fold = await own_journal(req)
-    await stopping(client).stop(fold)
-    status = status_of(fold)
-    if fold.end is None:
-        return answer(status, 202, {"Retry-After": "1"})
-    if fold.end.status == TurnStatus.STOPPED:
-        return answer(status)
-    message = f"There is nothing to stop: this turn has ended ({fold.end.status})."
-    return answer({"error": {"code": "turn_ended", "message": message}, "turn": status}, 409)
-
-
-def stopping(client: DurableOrchestrationClient) -> Stopping:
-    """The app's own."""
-    store, instances = clients.journal(), DurableInstances(client)
-
-    async def resume(begin: Begin) -> None:
-        try:
-            await Acceptance(store, instances, clients.clock).resume(begin)
-        except TurnRejected:
-            logger.info("A turn that was to be stopped had been rejected.", extra={"turn_id": begin.turn_id})
-
-    return Stopping(store, instances, clients.clock, resume)
-
-
-@answers_errors
 async def turn_frames(req: Request, client: DurableOrchestrationClient) -> Response:
     """GET api/turns/{turn_id}/frames?after=N&wait=S: the frames since a position; waits for some if there are none."""
     turn, after, wait = req.path_params["turn_id"], _after(req), _wait(req)
@@ -226,12 +193,8 @@ async def check_owner(req: Request, turn: str) -> None:
 
 
 async def help_along(fold: Fold, client: DurableOrchestrationClient) -> None:
-    """Start a begun turn that nobody started; tell a silent one's orchestration to look after it; end a stopped one."""
+    """Start a begun turn that nobody started; tell a silent one's orchestration to look after it."""
     if fold.end or fold.begin is None:
-        return
-    if fold.stop:
-        if clients.clock.now() - fold.stop.at > UNFINISHED:
-            await stopping(client).stop(fold)
         return
     instances, turn, now = DurableInstances(client), fold.begin.turn_id, clients.clock.now()
     waiting_until = fold.waiting.until if fold.waiting else 0
