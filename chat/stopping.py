@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from chat import records
+from chat.closing_steps import STOP_PATIENCE, Closer, StopStep, stop_step
 from chat.errors import StorageUnavailable
 from chat.journal import Fold, JournalStore
 from chat.journal_writer import Clock, write_end
@@ -22,9 +23,8 @@ from chat.outcome import end_of_stop
 from chat.records import Begin, Stop
 from chat.turn import conversation_key_of
 
-# A writer needs up to 200 ms to notice and a few more to write down its end; what takes longer is dead or cut off.
-PATIENCE = 2.0  # seconds after the `stop`
-ROOM_FOR_THE_END = 3.0  # seconds beyond that for our own end; storage that is slower than this is as good as away
+# Seconds beyond the patience with the writer for our own end; storage that is slower than this is as good as away.
+ROOM_FOR_THE_END = 3.0
 POLL_EVERY = 0.03
 STOP_WAITS = (0.1, 0.3, 1.0)  # a person waits: as patient as a starter
 
@@ -47,14 +47,11 @@ class Stopping:
         orchestrations: Orchestrations,
         clock: Clock,
         resume: Callable[[Begin], Awaitable[None]],
-        *,
-        patience: float = PATIENCE,
     ) -> None:
         self._store = store
         self._orchestrations = orchestrations
         self._clock = clock
         self._resume = resume
-        self._patience = patience
 
     async def stop(self, fold: Fold) -> None:
         """Stop the turn of this journal, and take in what has come of it: its `end`, unless storage is too slow or
@@ -65,7 +62,7 @@ class Stopping:
         if not fold.decided:
             await self._append_stop(fold)
         try:
-            async with asyncio.timeout(self._patience + ROOM_FOR_THE_END):
+            async with asyncio.timeout(STOP_PATIENCE + ROOM_FOR_THE_END):
                 await self._catch_up(fold)
                 await self._finish(fold)
         except (StorageUnavailable, TimeoutError) as error:
@@ -82,15 +79,22 @@ class Stopping:
         await self._orchestrations.stop(begin.turn_id)
         if fold.claims == 0:
             await self._resume(begin)
-        elif fold.waiting is None:
-            await self._wait_for_the_writer(fold)
-        await write_end(
-            self._store,
-            begin.turn_id,
-            fold,
-            lambda seen: end_of_stop(seen, "stop", self._clock.now()),
-            give_way=lambda seen: False,
-        )
+        while (step := stop_step(fold, self._waited(fold))) is StopStep.WAIT:
+            await asyncio.sleep(POLL_EVERY)
+            await self._catch_up(fold)
+        if step is StopStep.WRITE_END:
+            await write_end(
+                self._store,
+                begin.turn_id,
+                fold,
+                lambda seen: end_of_stop(seen, "stop", self._clock.now()),
+                Closer.STOP_ROUTE,
+            )
+
+    def _waited(self, fold: Fold) -> float:
+        """Seconds since the `stop`, also since one that an earlier request stored."""
+        assert fold.stop is not None
+        return (self._clock.now() - fold.stop.at) / 1000
 
     async def _append_stop(self, fold: Fold) -> None:
         turn_id = _turn_of(fold)
@@ -105,13 +109,6 @@ class Stopping:
                 if wait is None:
                     raise
                 await asyncio.sleep(wait)
-
-    async def _wait_for_the_writer(self, fold: Fold) -> None:
-        """Until it has written the end, or the `stop` is too old for that."""
-        assert fold.stop is not None
-        while fold.end is None and self._clock.now() - fold.stop.at < 1000 * self._patience:
-            await asyncio.sleep(POLL_EVERY)
-            await self._catch_up(fold)
 
     async def _catch_up(self, fold: Fold) -> None:
         turn_id = _turn_of(fold)

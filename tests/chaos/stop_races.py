@@ -32,7 +32,7 @@ PHASES: Mapping[str, tuple[str, tuple[float, float]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """One stop. `sent_at` is when its first request left, in Unix seconds; `code` and `answer` came back for the last."""
+    """One stop. `sent_at` is when its first request left (Unix seconds); `code` and `answer` came back for the last."""
 
     phase: str
     turn_id: str
@@ -48,11 +48,11 @@ class Race:
         return told
 
 
-async def run_race(visitor: Visitor, number: int, chance: random.Random) -> list[Race]:
-    """Race number so-and-so: one stop, or two where one turn waits for the other."""
+async def run_race(visitor: Visitor, number: int, chance: random.Random, series: str = "race") -> list[Race]:
+    """Race number so-and-so: one stop, or two where one turn waits for the other. A series has names of its own."""
     phase = list(PHASES)[number % len(PHASES)]
     order, (earliest, latest) = PHASES[phase]
-    talk = f"race-{number}"
+    talk = f"{series}-{number}"
     if phase != "queued":
         prompt = f"{order}\n{talk}"
         turn_id = await visitor.ask(prompt, talk)
@@ -83,9 +83,7 @@ async def _stop(visitor: Visitor, phase: str, turn_id: str, prompt: str, after: 
 async def check_races(stack: RunningStack, visitor: Visitor, races: Sequence[Race]) -> None:
     """Each turn has one outcome: what its stop was told, and the same on screen, in the journal, the status, the
     conversation and the record. Those that were stopped say so."""
-    statuses = {
-        race.turn_id: await visitor.client.wait_for(race.turn_id, "logged", seconds=PATIENCE) for race in races
-    }
+    statuses = {race.turn_id: await visitor.client.wait_for(race.turn_id, "logged", seconds=PATIENCE) for race in races}
     for race in races:
         found = statuses[race.turn_id]
         assert found["status"] == ("stopped" if race.code == 200 else race.told["status"]) != "running"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from chat import records
+from chat.closing_steps import STOP_PATIENCE, Closer
 from chat.errors import StorageUnavailable
 from chat.journal import read_journal
 from chat.journal_writer import write_end
@@ -42,13 +43,13 @@ class Orchestrations:
 class World:
     """A turn whose journal holds these records."""
 
-    def __init__(self, *found: Record, patience: float = 0.0) -> None:
+    def __init__(self, *found: Record) -> None:
         self.store, self.clock = MemoryJournals(), ManualClock()
         self.store.blobs[TURN] = records.encode(*found)
         self.orchestrations = Orchestrations(self.store)
-        self._stopping = Stopping(
-            self.store, self.orchestrations, self.clock, self.orchestrations.resume, patience=patience
-        )
+        self._stopping = Stopping(self.store, self.orchestrations, self.clock, self.orchestrations.resume)
+        # A run that writes is one that stays silent, unless a test says otherwise.
+        self.orchestrations.when_stopped = lambda: self.clock.move(round(1000 * STOP_PATIENCE))
 
     def append(self, *more: Record) -> None:
         self.store.blobs[TURN] += records.encode(*more)
@@ -64,7 +65,7 @@ class World:
 
 
 async def test_a_turn_that_nobody_writes_is_ended_at_once_with_the_text_that_was_shown():
-    world = World(*WRITING, Wait("me", 99, "rate_limited", 4), patience=60)
+    world = World(*WRITING, Wait("me", 99, "rate_limited", 4))
     found = await world.stop()
     assert found is not None
     assert (found.status, found.length, found.by) == ("stopped", 5, "stop")
@@ -88,14 +89,12 @@ async def test_a_begun_turn_without_a_run_is_started_so_that_it_is_told_and_logg
 
 
 async def test_a_run_that_writes_is_left_to_write_the_end():
-    world = World(*WRITING, patience=60)
+    world = World(*WRITING)
     by_writer: list[End] = []
 
     async def write() -> None:
         fold = await read_journal(world.store, TURN)
-        await write_end(
-            world.store, TURN, fold, lambda seen: end_of_stop(seen, "me", world.clock.now()), give_way=lambda _: True
-        )
+        await write_end(world.store, TURN, fold, lambda seen: end_of_stop(seen, "me", world.clock.now()), Closer.RUN)
         by_writer.append(fold.end)  # type: ignore[arg-type]
 
     tasks: list[asyncio.Task[None]] = []
@@ -107,11 +106,11 @@ async def test_a_run_that_writes_is_left_to_write_the_end():
 
 
 async def test_a_run_that_is_silent_is_waited_for_no_longer_than_the_patience():
-    world = World(*WRITING, patience=0.05)
-    world.orchestrations.when_stopped = lambda: world.clock.move(50)
+    world = World(*WRITING)
+    asked_at = world.clock.now()
     found = await world.stop()
     assert found is not None
-    assert (found.by, found.length) == ("stop", 5)
+    assert (found.by, found.length, found.at - asked_at) == ("stop", 5, 1000 * STOP_PATIENCE)
 
 
 async def test_a_frame_that_came_before_the_stop_counts_and_one_after_it_does_not():
@@ -119,7 +118,12 @@ async def test_a_frame_that_came_before_the_stop_counts_and_one_after_it_does_no
     world.store.before_append = lambda turn, data: (
         world.append(Frame("me", 1, 1, 2, 5, " too", 4)) if b'"stop"' in data and b'"end"' not in data else None
     )
-    world.orchestrations.when_stopped = lambda: world.append(Frame("me", 1, 1, 3, 9, " never", 5))
+
+    def write_on() -> None:
+        world.append(Frame("me", 1, 1, 3, 9, " never", 5))
+        world.clock.move(round(1000 * STOP_PATIENCE))
+
+    world.orchestrations.when_stopped = write_on
     found = await world.stop()
     assert found is not None
     assert found.length == len("shown too")
@@ -184,8 +188,9 @@ async def test_a_stop_that_is_stored_is_taken_though_storage_goes_away_before_th
     monkeypatch: pytest.MonkeyPatch,
 ):
     """It has no end yet, and that is what is answered; the next try finds it."""
+    monkeypatch.setattr("chat.stopping.STOP_PATIENCE", 0)
     monkeypatch.setattr("chat.stopping.ROOM_FOR_THE_END", 0.05)
-    world = World(*WRITING)
+    world = World(*WRITING, Wait("me", 99, "rate_limited", 4))
     away = [False]
 
     def sometimes(turn: str, data: bytes) -> None:
