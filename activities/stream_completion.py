@@ -123,6 +123,8 @@ class Attempt:
             answer = await self._relayed(writer, delivery, request, prompt)
             answer.delivery_errors = delivery.errors
             result = await self._finish(writer, answer)
+            if result is not None and writer.fold.waiting:
+                delivery.waiting(writer.fold.waiting)
         return result or await announce_end(writer.fold, self._around)
 
     async def _relayed(self, writer: JournalWriter, delivery: Delivery, request: TurnRequest, prompt: Prompt) -> Answer:

@@ -4,7 +4,7 @@ Theory of operation. A reader task takes chunks from the model as fast as they c
 the first text at once and then whatever came within a window of about 100 ms: one append, and when it succeeded one
 SignalR message. Only one append is in flight, so windows widen by themselves when storage or the machine is busy.
 
-While nothing arrives the writer looks at the journal's end (a stop, another run's claim) every 200 ms, and says
+While nothing arrives the writer looks at the journal's end (a stop, another run's claim) every 150 ms, and says
 `alive` every 10 s, so that readers can tell a slow model from a dead worker.
 """
 
@@ -46,7 +46,7 @@ class Pace:
 
     # 100 ms: about 53 messages for a 500-token answer at 100 tokens/s, and nobody sees the difference to fewer.
     window: float = 0.1
-    look: float = 0.2
+    look: float = 0.15  # with the time that a look takes, a stop is seen within 200 ms
     alive: float = 10.0
 
 
