@@ -165,6 +165,7 @@ async def test_stop_stops_what_is_being_written_and_not_what_waits_behind_it(
     page = await opened(backend, open_page)
     first = await asked(backend, page)
     await first.say("one")
+    await expect(page.locator(".turn")).to_have_attribute("data-status", "running")
     second = backend.store(first.conversation_id, "asked elsewhere")
     await backend.broadcast("turnStarted", [{**second.ids, "generation": 1}])
     await expect(page.locator(".turn")).to_have_count(2)
