@@ -132,7 +132,7 @@ class Attempt:
             model = self._around.model()
         except MissingSetting as missing:
             return Answer(failure=ModelFailure(FailureClass.REFUSED, "missing_setting", str(missing)))
-        relay = Relay(writer, delivery, self.number, prompt, self._around.pace)
+        relay = Relay(writer, delivery, self.number, prompt, self._around.pace, self._around.bells)
         return await relay.relay(model, completion_request(request, prompt))
 
     async def _finish(self, writer: JournalWriter, answer: Answer) -> dict[str, Any] | None:

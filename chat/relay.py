@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from chat.bells import Bells
 from chat.completion import Chunk, CompletionRequest, Upstream
 from chat.conversation import Prompt
 from chat.delivery import Delivery
@@ -134,12 +135,15 @@ class _Inbox:
 class Relay:
     """One answer of the model, written and shown by one run."""
 
-    def __init__(self, writer: JournalWriter, delivery: Delivery, attempt: int, prompt: Prompt, pace: Pace) -> None:
+    def __init__(
+        self, writer: JournalWriter, delivery: Delivery, attempt: int, prompt: Prompt, pace: Pace, bells: Bells
+    ) -> None:
         self._writer = writer
         self._delivery = delivery
         self._attempt = attempt
         self._prompt = prompt
         self._pace = pace
+        self._bells = bells
         self._upstream_written = False
 
     async def relay(self, model: ChatModel, request: CompletionRequest) -> Answer:
@@ -151,7 +155,8 @@ class Relay:
         inbox = _Inbox(self._writer)
         reader = asyncio.create_task(_read(model, request, inbox))
         try:
-            await self._write(inbox)
+            with self._bells.hung(self._writer.turn_id, inbox.arrived.set):
+                await self._write(inbox)
             await reader
         finally:
             reader.cancel()
@@ -206,6 +211,8 @@ class Relay:
             frame = Frame(self._writer.writer_id, generation, self._attempt, fold.seq + 1, offset, text, arrived_at)
             new.append(frame)
         if not new:
+            if not inbox.finished.is_set():
+                await self._writer.look_at_end()  # nothing came, somebody rang
             return
         await self._writer.append(*new)
         if restart:

@@ -5,8 +5,9 @@
     end       by the run that writes; by us when no run does, or when the one that should is silent for too long
 
 The order makes it safe to die after any step. Once `stop` is stored no text is added: the writer's next append fails,
-and within `Pace.look` it looks by itself. Whoever comes next (the caller's next try, a woken run, a reader of the
-status) finds a `stop` without its `end` and goes on from there. What was shown stays: the text up to the `stop`.
+within `Pace.look` it looks by itself, and in this process it hears a bell. Whoever comes next (the caller's next try, a
+woken run, a reader of the status) finds a `stop` without its `end` and goes on from there. What was shown stays: the
+text up to the `stop`.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from chat import records
+from chat.bells import Bells
 from chat.closing_steps import STOP_PATIENCE, Closer, StopStep, stop_step
 from chat.errors import StorageUnavailable
 from chat.journal import Fold, JournalStore
@@ -47,11 +49,13 @@ class Stopping:
         orchestrations: Orchestrations,
         clock: Clock,
         resume: Callable[[Begin], Awaitable[None]],
+        bells: Bells,
     ) -> None:
         self._store = store
         self._orchestrations = orchestrations
         self._clock = clock
         self._resume = resume
+        self._bells = bells
 
     async def stop(self, fold: Fold) -> None:
         """Stop the turn of this journal, and take in what has come of it: its `end`, unless storage is too slow or
@@ -61,6 +65,7 @@ class Stopping:
         """
         if not fold.decided:
             await self._append_stop(fold)
+            self._bells.ring(_turn_of(fold))
         try:
             async with asyncio.timeout(STOP_PATIENCE + ROOM_FOR_THE_END):
                 await self._catch_up(fold)

@@ -47,4 +47,4 @@ def stopping(client: DurableOrchestrationClient) -> Stopping:
         except TurnRejected:
             logger.info("A turn that was to be stopped had been rejected.", extra={"turn_id": begin.turn_id})
 
-    return Stopping(store, instances, clients.clock, resume)
+    return Stopping(store, instances, clients.clock, resume, clients.bells)

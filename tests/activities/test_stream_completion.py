@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from activities.stream_completion import Attempt
 from activities.surroundings import Surroundings
 from chat import records
-from chat.completion import Chunk
+from chat.completion import Chunk, CompletionRequest
 from chat.errors import ModelFailure, StorageUnavailable
 from chat.failure_policy import MAX_CLAIMS, FailureClass
 from chat.journal import Fold, read_journal
@@ -235,6 +237,56 @@ async def test_a_stop_in_mid_answer_keeps_the_text_before_it() -> None:
     assert (fold.status, fold.text) == ("stopped", "one ")
     assert result["turn"]["answer"] == "one "
     assert model.open == 0
+
+
+class SilentModel(ScriptedModel):
+    """Says what it was told to, and then nothing more; with nothing to say it does not even answer the request."""
+
+    def __init__(self, *script: str) -> None:
+        super().__init__(*script)
+        self.silent = asyncio.Event()
+
+    @asynccontextmanager
+    async def stream(self, request: CompletionRequest) -> AsyncIterator[Any]:
+        async with super().stream(request) as stream:
+            if not self.script:
+                await self._say_nothing()
+            yield self._with_silence(stream)
+
+    def _with_silence(self, stream: Any) -> Any:
+        return SilentStream(stream, self._say_nothing)
+
+    async def _say_nothing(self) -> None:
+        self.silent.set()
+        await asyncio.Event().wait()
+
+
+class SilentStream:
+    def __init__(self, stream: Any, say_nothing: Callable[[], Awaitable[None]]) -> None:
+        self.upstream = stream.upstream
+        self._stream, self._say_nothing = stream, say_nothing
+
+    async def __aiter__(self) -> AsyncIterator[Chunk]:
+        async for chunk in self._stream:
+            if chunk.finish_reason:
+                await self._say_nothing()
+            yield chunk
+
+
+@pytest.mark.parametrize("script", [(), ("shown",)], ids=["before it answers", "in mid-answer"])
+@pytest.mark.parametrize("rings", [True, False], ids=["with a bell", "by looking"])
+async def test_a_stop_while_the_model_is_silent_closes_its_stream(script: tuple[str, ...], rings: bool) -> None:
+    store, model = journals(), SilentModel(*script)
+    world = replace(around(store, model), pace=EAGER if rings else replace(EAGER, look=0.01))
+    running = asyncio.create_task(Attempt(world, request()).run())
+    await model.silent.wait()
+    assert model.open == 1
+    store.blobs[TURN] += records.encode(Stop(1))
+    if rings:
+        world.bells.ring(TURN)
+    result = await asyncio.wait_for(running, 10)
+    assert model.open == 0
+    assert (result["summary"]["status"], result["turn"]["answer"]) == ("stopped", "".join(script))
 
 
 async def test_a_fenced_run_returns_the_outcome_of_the_run_that_fenced_it() -> None:

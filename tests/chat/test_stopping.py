@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from chat import records
+from chat.bells import Bells
 from chat.closing_steps import STOP_PATIENCE, Closer
 from chat.errors import StorageUnavailable
 from chat.journal import read_journal
@@ -47,7 +48,8 @@ class World:
         self.store, self.clock = MemoryJournals(), ManualClock()
         self.store.blobs[TURN] = records.encode(*found)
         self.orchestrations = Orchestrations(self.store)
-        self._stopping = Stopping(self.store, self.orchestrations, self.clock, self.orchestrations.resume)
+        self.bells = Bells()
+        self._stopping = Stopping(self.store, self.orchestrations, self.clock, self.orchestrations.resume, self.bells)
         # A run that writes is one that stays silent, unless a test says otherwise.
         self.orchestrations.when_stopped = lambda: self.clock.move(round(1000 * STOP_PATIENCE))
 
@@ -78,6 +80,15 @@ async def test_the_orchestration_is_woken_between_the_stop_and_the_end():
     await world.stop()
     (seen,) = world.orchestrations.stopped
     assert [record.kind for record, _ in records.decode(seen)][-1] == "stop"
+
+
+async def test_a_run_in_this_process_is_told_when_the_stop_is_stored_and_not_before():
+    world, heard = World(*WRITING), list[list[str]]()
+    with world.bells.hung(TURN, lambda: heard.append(world.kinds())), world.bells.hung("another", heard.clear):
+        await world.stop()
+    assert [kinds[-1] for kinds in heard] == ["stop"]
+    world.bells.ring(TURN)  # nobody listens any more
+    assert len(heard) == 1
 
 
 async def test_a_begun_turn_without_a_run_is_started_so_that_it_is_told_and_logged():
