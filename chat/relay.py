@@ -78,6 +78,7 @@ class _Inbox:
         self.covered: tuple[int, int] | None = None  # code points that the filter wants retracted
         self.arrived = asyncio.Event()  # there is something to write
         self.finished = asyncio.Event()
+        self.hurried = asyncio.Event()  # what there is is not to wait for more
         self._pieces: list[str] = []
         self._restart = False
         self._first_at = 0
@@ -107,6 +108,11 @@ class _Inbox:
             self._add(self._joiner.finish())
             self._add_verified(self.verifier.finish())
         self.finished.set()
+        self.hurry()
+
+    def hurry(self) -> None:
+        """Make the writer append now, or look at the journal's end if there is nothing to append."""
+        self.hurried.set()
         self.arrived.set()
 
     def _add(self, text: str) -> None:
@@ -129,6 +135,7 @@ class _Inbox:
         self._restart = False
         if not self.finished.is_set():
             self.arrived.clear()
+            self.hurried.clear()
         return taken
 
 
@@ -155,7 +162,7 @@ class Relay:
         inbox = _Inbox(self._writer)
         reader = asyncio.create_task(_read(model, request, inbox))
         try:
-            with self._bells.hung(self._writer.turn_id, inbox.arrived.set):
+            with self._bells.hung(self._writer.turn_id, inbox.hurry):
                 await self._write(inbox)
             await reader
         finally:
@@ -169,7 +176,7 @@ class Relay:
         due = 0.0  # the first text goes at once
         while not inbox.finished.is_set():
             if inbox.arrived.is_set():
-                await _until(inbox.finished, due - time())
+                await _until(inbox.hurried, due - time())
                 started = time()
                 await self._flush(inbox)
                 looked = appended = time()

@@ -273,6 +273,21 @@ class SilentStream:
             yield chunk
 
 
+async def test_a_bell_does_not_wait_for_the_window_and_what_was_in_it_was_never_shown() -> None:
+    """Text that came and is not stored yet when the `stop` is stored comes too late."""
+    store, browser, model = journals(), RecordingBrowser(), SilentModel("shown", " too late")
+    world = replace(around(store, model, browser), pace=Pace(window=60.0, look=60.0, alive=600.0))
+    running = asyncio.create_task(Attempt(world, request()).run())
+    await model.silent.wait()
+    store.blobs[TURN] += records.encode(Stop(1))
+    world.bells.ring(TURN)
+    result = await asyncio.wait_for(running, 10)
+    fold = await fold_of(store)
+    assert (fold.status, model.open) == ("stopped", 0)
+    assert browser.text == fold.text == result["turn"]["answer"]
+    assert "late" not in fold.text
+
+
 @pytest.mark.parametrize("script", [(), ("shown",)], ids=["before it answers", "in mid-answer"])
 @pytest.mark.parametrize("rings", [True, False], ids=["with a bell", "by looking"])
 async def test_a_stop_while_the_model_is_silent_closes_its_stream(script: tuple[str, ...], rings: bool) -> None:
