@@ -224,7 +224,7 @@ async def test_a_stop_before_the_claim_ends_the_turn_without_a_model_call() -> N
 
 
 async def test_a_stop_in_mid_answer_keeps_the_text_before_it() -> None:
-    store = journals()
+    store, browser = journals(), RecordingBrowser()
 
     def stop_after_first_frame(turn: str, data: bytes) -> None:
         if b'"kind":"frame"' in data and b'"seq":2' in data:
@@ -232,11 +232,14 @@ async def test_a_stop_in_mid_answer_keeps_the_text_before_it() -> None:
 
     store.before_append = stop_after_first_frame
     model = ScriptedModel("one ", "two ", "three")
-    result = await Attempt(around(store, model), request()).run()
+    result = await Attempt(around(store, model, browser), request()).run()
     fold = await fold_of(store)
     assert (fold.status, fold.text) == ("stopped", "one ")
     assert result["turn"]["answer"] == "one "
     assert model.open == 0
+    assert browser.text == "one "
+    ended = browser.arguments("turnEnded")[0][0]
+    assert (ended["status"], ended["finishReason"], ended["length"]) == ("stopped", "stopped", 4)
 
 
 class SilentModel(ScriptedModel):
