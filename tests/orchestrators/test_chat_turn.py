@@ -283,14 +283,17 @@ def test_a_stop_that_overtakes_the_result_of_a_run_ends_the_wait_before_it_begin
     assert drive.open("timer"), "a second wait is waited, whatever the event was"
 
 
-def test_a_stopped_turn_that_crashes_on_is_closed_without_an_open_timer() -> None:
+def test_a_turn_that_is_stopped_before_its_last_crash_is_closed_without_an_open_timer() -> None:
     drive = Drive()
-    drive.complete("stopped")
-    for number in range(MAX_CRASHES):
+    for wait in CRASH_WAITS:
         drive.complete("stream_completion", Exception("storage is away"))
-        while number < MAX_CRASHES - 1 and not drive.open("stream_completion"):
+        if wait:
             drive.complete("timer")
+    drive.complete("stopped")
+    assert drive.open("timer")
+    drive.complete("stream_completion", Exception("storage is away"))
+    assert drive.open("close_turn")
+    assert not drive.open("timer")
     drive.complete("close_turn", DONE)
     drive.finish()
     assert drive.ended
-    assert not drive.open("timer")
