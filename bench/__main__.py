@@ -1,16 +1,11 @@
-"""`python -m bench [turns] [engine] [blobs] [storm] [stops]`: every figure, or those named."""
+"""`python -m bench [turns] [engine] [blobs] [storm] [stops] [proxy] [proxy-storm]`: every figure, or those named."""
 
 import argparse
 
-from bench import blob_appends, engine, stops, storm, turns
+from bench import blob_appends, engine, proxy, proxy_storm, stops, storm, turns
 
-PARTS = {
-    "turns": turns.main,
-    "engine": engine.main,
-    "blobs": blob_appends.main,
-    "storm": storm.main,
-    "stops": stops.main,
-}
+PARTS = {"turns": turns.main, "engine": engine.main, "blobs": blob_appends.main, "storm": storm.main}
+PARTS |= {"proxy": proxy.main, "proxy-storm": proxy_storm.main, "stops": stops.main}
 
 
 def main() -> None:
@@ -18,7 +13,8 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
     parser.add_argument("--turns", type=int, default=storm.TURNS, help="of the storm (default: %(default)s)")
     parser.add_argument("--races", type=int, default=stops.RACES, help="of the stops (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of storm and stops (default: %(default)s)")
+    parser.add_argument("--calls", type=int, default=proxy_storm.CALLS, help="of the proxy's storm (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of storms and stops (default: %(default)s)")
     options = parser.parse_args()
     unknown = [name for name in options.parts if name not in PARTS]
     if unknown:
@@ -28,6 +24,8 @@ def main() -> None:
             storm.main(options.turns, options.seed)
         elif name == "stops":
             stops.main(options.races, options.seed)
+        elif name == "proxy-storm":
+            proxy_storm.main(options.calls, options.seed)
         else:
             PARTS[name]()
 
