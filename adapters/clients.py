@@ -22,6 +22,7 @@ from adapters.model_resources import FALLBACK, TwoResources
 from adapters.settings import LOCAL_EVENT_HUB, Settings
 from adapters.signalr import SignalRHub
 from adapters.signalr_connection import SignalRConnection
+from chat.bells import Bells
 from chat.call_logging import CallLog
 from chat.delivery import Browser
 from chat.deployments import Deployments
@@ -58,6 +59,7 @@ class NoBrowser:
 
 
 clock = WallClock()
+bells = Bells()
 
 
 def new_id() -> str:

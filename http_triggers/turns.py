@@ -73,6 +73,7 @@ async def accept(begin: Begin, client: DurableOrchestrationClient) -> Response:
         "conversationId": accepted.begin.conversation_id,
         "statusUrl": status_url,
         "framesUrl": f"{status_url}/frames",
+        "stopUrl": f"{status_url}/stop",
     }
     return answer(body, 202, {"Location": status_url, "Retry-After": "1"})
 

@@ -65,6 +65,14 @@ export function createFrameStream({ api, getText, onRecord, onCaughtUp, onReplac
     else if (hasGap(text)) follower.wake();
   }
 
+  /** There is news in the journal, though SignalR may not have told of it. @param {string} turnId */
+  function readNow(turnId) {
+    const follower = followers.get(turnId);
+    if (!follower) return;
+    follower.heardAt = performance.now() - SILENCE_MS;
+    follower.wake();
+  }
+
   /** @param {boolean} isLive */
   function setLive(isLive) {
     if (live === isLive) return;
@@ -173,7 +181,7 @@ export function createFrameStream({ api, getText, onRecord, onCaughtUp, onReplac
     leave(follower);
   }
 
-  return { follow, heard, setLive, leaveAll: () => [...followers.values()].forEach(leave) };
+  return { follow, heard, readNow, setLive, leaveAll: () => [...followers.values()].forEach(leave) };
 }
 
 /** @param {Follower} follower @param {number} wait seconds */
