@@ -23,6 +23,7 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, AsyncStream, DefaultAioHttpCli
 from adapters.model_failures import (
     REQUEST_ERRORS,
     TRANSPORT_ERRORS,
+    failure_of_broken_stream,
     failure_of_event,
     failure_of_exception,
     failure_of_response_type,
@@ -32,6 +33,7 @@ from adapters.model_failures import (
 from adapters.server_sent_events import EventParser
 from chat.completion import Chunk, CompletionRequest, Upstream
 from chat.errors import MissingSetting
+from chat.silence import SilenceWatch
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +73,8 @@ class ModelConnection:
     api_version: str | None = None
     base_url: str | None = None
     credential: TokenCredential | None = field(default=None, repr=False)
-    read_timeout: float = 30.0  # the longest silence between two chunks, and before the first
-    reasoning_read_timeout: float = 120.0  # reasoning models think before they speak
+    read_timeout: float = 30.0  # the longest silence between two signs of life, and before the first
+    reasoning_read_timeout: float = 120.0  # reasoning models think before they speak; at least `read_timeout`
 
     def __post_init__(self) -> None:
         if not self.base_url and not self.endpoint:
@@ -90,8 +92,12 @@ class ModelConnection:
         version = self.effective_api_version
         return version in (None, V1) or str(version) >= STREAM_OPTIONS_SINCE
 
+    def patience(self, *, is_reasoning: bool) -> float:
+        """Seconds of silence after which an answer counts as stalled."""
+        return max(self.read_timeout, self.reasoning_read_timeout) if is_reasoning else self.read_timeout
+
     def timeout(self, *, is_reasoning: bool) -> httpx2.Timeout:
-        read = self.reasoning_read_timeout if is_reasoning else self.read_timeout
+        read = self.patience(is_reasoning=is_reasoning)
         return httpx2.Timeout(connect=CONNECT_SECONDS, read=read, write=WRITE_SECONDS, pool=CONNECT_SECONDS)
 
 
@@ -108,16 +114,19 @@ class OpenAIChatModel:
 
         Raises ModelFailure for whatever keeps an answer from coming; the iteration does too.
         """
-        response = await self._post(request)
-        try:
-            failure = failure_of_response_type(response.headers.get("content-type", ""))
-            if failure is not None:
-                raise failure
-            stream = CompletionStream(response, self._upstream(request, response.headers), self._connection.key)
-            yield stream
-            await stream.drain()
-        finally:
-            await response.aclose()
+        async with SilenceWatch(self._connection.patience(is_reasoning=request.is_reasoning_model)) as silence:
+            response = await self._post(request)
+            silence.heard()
+            try:
+                failure = failure_of_response_type(response.headers.get("content-type", ""))
+                if failure is not None:
+                    raise failure
+                upstream = self._upstream(request, response.headers)
+                stream = CompletionStream(response, upstream, self._connection.key, silence)
+                yield stream
+                await stream.drain()
+            finally:
+                await response.aclose()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -172,9 +181,10 @@ class OpenAIChatModel:
 class CompletionStream:
     """One answer while it arrives: iterate once."""
 
-    def __init__(self, response: httpx2.Response, upstream: Upstream, key: str | None) -> None:
+    def __init__(self, response: httpx2.Response, upstream: Upstream, key: str | None, silence: SilenceWatch) -> None:
         self.upstream = upstream
         self._key = key
+        self._silence = silence
         self._is_whole = False  # a finish_reason was seen
         self._is_identified = False  # a chunk with the response id was delivered
         self._is_done = False  # [DONE] was seen
@@ -197,7 +207,7 @@ class CompletionStream:
                     break
         except TRANSPORT_ERRORS as error:
             if not self._is_whole:
-                raise failure_of_exception(error, self.upstream.deployment, self._key) from error
+                raise failure_of_broken_stream(error, self.upstream.deployment, self._key) from error
             logger.warning(
                 "The model's stream broke after its answer was whole.", extra={"error": type(error).__name__}
             )
@@ -227,8 +237,11 @@ class CompletionStream:
         if not isinstance(event, dict) or event.get("error"):
             raise failure_of_event(event, self._key)
         chunk = self._read_chunk(event)
+        if chunk is not None or _is_thinking(event):
+            self._silence.heard()
         if chunk is not None and chunk.finish_reason is not None:
             self._is_whole = True
+            self._silence.enough()
         return chunk
 
     def _read_chunk(self, event: dict[str, Any]) -> Chunk | None:
@@ -254,6 +267,13 @@ class CompletionStream:
             content_filter=content_filter,
             content_filter_offsets=choice.get("content_filter_offsets") if content_filter else None,
         )
+
+
+def _is_thinking(event: dict[str, Any]) -> bool:
+    """Whether a chunk without text shows that the model works: a piece of reasoning, or of a tool call."""
+    choices = event.get("choices")
+    delta = (choices[0].get("delta") if choices else None) or {}
+    return any(delta.get(name) for name in ("reasoning_content", "reasoning", "tool_calls"))
 
 
 def _remarkable(choice: dict[str, Any]) -> dict[str, Any] | None:

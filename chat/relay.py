@@ -243,7 +243,7 @@ async def _read(model: ChatModel, request: CompletionRequest, inbox: _Inbox) -> 
             async for chunk in stream:
                 inbox.take_chunk(chunk)
         if inbox.answer.finish_reason is None:
-            raise ModelFailure(FailureClass.TRANSIENT, "stream_ended_early", "The model's stream ended in mid-answer.")
+            raise ModelFailure(FailureClass.CUT, "stream_ended_early", "The model's stream ended in mid-answer.")
     except ModelFailure as failure:
         inbox.answer.failure = failure
     finally:

@@ -16,12 +16,8 @@ from typing import Any
 
 from azure.durable_functions import DurableOrchestrationContext, EntityId
 
-from chat.failure_policy import MAX_CLAIMS
+from chat.failure_policy import CRASH_WAITS, MAX_CLAIMS, MAX_CRASHES
 
-# A worker that dies before it claims leaves no claim to be counted; these are counted here.
-MAX_CRASHES = 8
-# Seconds before another run after a crash: at once when a worker died, patiently when what it needs is away for longer.
-CRASH_WAITS = (0, 0, 1, 2, 5, 15, 30)
 # Behind the event that wakes a waiting turn, which may get lost: doubling, so that a long wait has a short history.
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=15), timedelta(minutes=5)
 WAITS_BEFORE_GIVING_UP = 40
@@ -121,9 +117,11 @@ class Attempts:
         """Sleep on a durable timer, or until the event comes; the timer that lost is cancelled."""
         if delay <= timedelta(0):
             return
+        due = self._context.current_utc_datetime + delay
         if event is None:
-            self._context.set_custom_status({"phase": "waiting", "attempt": self._attempt})
-        timer = self._context.create_timer(self._context.current_utc_datetime + delay)
+            until = due.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+            self._context.set_custom_status({"phase": "waiting", "attempt": self._attempt, "until": until})
+        timer = self._context.create_timer(due)
         if event is None:
             yield timer
         else:

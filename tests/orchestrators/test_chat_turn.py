@@ -127,6 +127,8 @@ def test_a_failed_model_is_asked_again_after_the_wait() -> None:
     drive = Drive()
     drive.complete("stream_completion", {"result": "failed", "wait": 7.5})
     assert drive.open("timer")[0].argument == timedelta(seconds=7.5)
+    # For operators: until when, to the millisecond.
+    assert drive.statuses[-1] == {"phase": "waiting", "attempt": 1, "until": "2027-01-01T00:00:07.500Z"}
     drive.complete("timer")
     assert requests(drive)[1] == {"turnId": TURN, "attempt": 2, "open": []}
 
