@@ -24,6 +24,7 @@ from stand_in.state_folder import DEFAULT_NAME, StateFolder
 STATE_DIR_VARIABLE = "STAND_IN_STATE_DIR"
 FREE_PORTS_VARIABLE = "STAND_IN_FREE_PORTS"
 NO_RESTART_VARIABLE = "STAND_IN_NO_RESTART"
+LATE_RESULTS_VARIABLE = "STAND_IN_DELIVER_LATE_RESULTS"
 
 
 def main(arguments: Sequence[str] | None = None, services: Sequence[Service] = SERVICES) -> int:
@@ -66,6 +67,13 @@ def _parser(services: Sequence[Service]) -> argparse.ArgumentParser:
             f"environment: {service.environment_variable})",
         )
     run.add_argument(
+        "--deliver-late-results",
+        action="store_true",
+        default=_flag(LATE_RESULTS_VARIABLE),
+        help="let the first result of an activity count, also that of a run whose lock had expired, as Azure Storage "
+        f"does; otherwise it is dropped (environment: {LATE_RESULTS_VARIABLE}=1)",
+    )
+    run.add_argument(
         "--no-restart",
         action="store_true",
         default=_flag(NO_RESTART_VARIABLE),
@@ -105,13 +113,17 @@ def _run(parsed: argparse.Namespace, services: tuple[Service, ...]) -> int:
     try:
         plan = _plan(parsed, services, settings, app)
         _introduce(app, folder, services, plan)
-        options = StackOptions(app, restart=not parsed.no_restart)
+        options = StackOptions(app, restart=not parsed.no_restart, host_arguments=_host_arguments(parsed))
         stack = Stack(services, plan, options, folder, lock, os.environ, _say)
         asyncio.run(_until_signalled(stack))
     finally:
         os.close(lock)
     _say("stopped")
     return 0
+
+
+def _host_arguments(parsed: argparse.Namespace) -> tuple[str, ...]:
+    return ("--deliver-late-results",) if parsed.deliver_late_results else ()
 
 
 def _plan(parsed: argparse.Namespace, services: tuple[Service, ...], local: LocalSettings, app: Path) -> Plan:
