@@ -6,6 +6,7 @@ from azure.durable_functions import DurableOrchestrationClient
 
 from activities.ending import announce_end
 from activities.surroundings import Surroundings, surroundings
+from chat.closing_steps import Closer
 from chat.failure_policy import POLICY, FailureClass
 from chat.journal import Fold, read_journal
 from chat.journal_writer import write_end
@@ -26,7 +27,7 @@ async def close(turn_id: str, around: Surroundings) -> dict[str, Any]:
         code, message = reason(seen)
         return end_of_giving_up(seen, code, message, "close_turn", around.clock.now())
 
-    await write_end(around.store, turn_id, fold, end, give_way=lambda seen: False)
+    await write_end(around.store, turn_id, fold, end, Closer.CLOSE_TURN)
     return await announce_end(fold, around)
 
 
