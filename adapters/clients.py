@@ -21,6 +21,7 @@ from adapters.signalr_connection import SignalRConnection
 from chat.delivery import Browser
 from chat.errors import DeliveryFailed, MissingSetting
 from chat.quota import Quota
+from chat.usage import BegunTurns
 
 HUB = "chat"
 
@@ -106,6 +107,11 @@ def quota() -> Quota:
 
 
 @cache
+def begun_turns() -> BegunTurns:
+    return BegunTurns(journal())
+
+
+@cache
 def chat_model() -> OpenAIChatModel:
     known = settings()
     if not known.openai_base_url and not known.openai_endpoint:
@@ -178,3 +184,18 @@ def first_look(turn_id: str, claims: int) -> bool:
     new = (turn_id, claims) not in _looks
     _looks.add((turn_id, claims))
     return new
+
+
+_settled: set[str] = set()
+
+
+def is_settled(turn_id: str) -> bool:
+    """Whether this process has found that nothing is left to do for this turn."""
+    return turn_id in _settled
+
+
+def settled(turn_id: str) -> None:
+    """Nothing is left to do for this turn, whatever its instance's status says for the next days."""
+    if len(_settled) > 100_000:
+        _settled.clear()
+    _settled.add(turn_id)
