@@ -117,7 +117,10 @@ async def start_server(
     )
     await listener.start(http)
     _announce(app, listener.port)
-    timers.start()
+    if durable is not None:
+        durable.while_owner(timers.start, timers.stop)
+    else:
+        timers.start()
     return FunctionsHost(listener, worker_socket, invocations, signalr, timers, durable)
 
 
