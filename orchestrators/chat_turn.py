@@ -140,14 +140,14 @@ class Attempts:
 
 
 def log(context: DurableOrchestrationContext, turn_id: str) -> Steps:
-    """Step 3: five tries, then a marker for the sweeper. The user has the answer all the while.
+    """Step 3: five tries, then the sweeper's. The user has the answer all the while.
 
     Raises when not even the marker can be left: the sweeper looks after failed instances, too.
     """
     for number in range(len(LOG_WAITS) + 1):
         last = number == len(LOG_WAITS)
         try:
-            if (yield context.call_activity("write_log_record", {"turnId": turn_id, "last": last})):
+            if (yield context.call_activity("write_log_record", {"turnId": turn_id, "try": number})):
                 return True
         except Exception:  # noqa: BLE001 - the SDK raises bare Exception for a failed activity
             context.set_custom_status({"phase": "answered", "logFailures": number + 1})

@@ -103,7 +103,7 @@ async def sweep(turn_id: str, instances: DurableInstances, counted: Counted | No
                 await _tell(fold, turn_id, instances)
                 progress = replace(progress, told=True)
             case Step.DELIVER:
-                progress = replace(progress, delivered=await _logging().deliver(turn_id, last_try=True))
+                progress = replace(progress, delivered=await _logging().deliver(turn_id, again=False))
             case Step.UNMARK:
                 await _settle(turn_id, counted)
                 return

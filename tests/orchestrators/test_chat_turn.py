@@ -188,19 +188,19 @@ def test_a_lost_wake_is_made_up_for_by_the_timer_and_the_waiter_is_kept() -> Non
     assert len(requests(drive)) == 4
 
 
-def test_the_log_is_tried_five_times_and_the_last_try_says_so() -> None:
+def test_the_log_is_tried_five_times_and_each_try_says_which_it_is() -> None:
     drive = Drive()
     drive.complete("stream_completion", DONE)
     drive.complete("complete_turn", True)
     tries = []
     for wait in LOG_WAITS:
-        tries.append(drive.open("write_log_record")[0].argument["last"])
+        tries.append(drive.open("write_log_record")[0].argument["try"])
         drive.complete("write_log_record", False)
         assert drive.open("timer")[0].argument == timedelta(seconds=wait)
         drive.complete("timer")
-    tries.append(drive.open("write_log_record")[0].argument["last"])
+    tries.append(drive.open("write_log_record")[0].argument["try"])
     drive.complete("write_log_record", False)
-    assert tries == [False] * 4 + [True]
+    assert tries == [0, 1, 2, 3, 4]
     assert drive.output["logged"] is False
 
 
