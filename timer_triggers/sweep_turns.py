@@ -64,20 +64,33 @@ async def sweep_turns(timer: func.TimerRequest, client: DurableOrchestrationClie
 
 
 async def _left_behind(instances: DurableInstances) -> AsyncIterator[tuple[str, Counted | None]]:
-    """Each turn once, those whose conversation may wait for them first."""
-    store, now, seen = clients.journal(), clients.clock.now(), set()
-    since = now - round(LOOK_BACK.total_seconds() * 1000)
-    async for turn_id in instances.failed_since(datetime.fromtimestamp(since / 1000, UTC)):
-        seen.add(turn_id)
+    """Each turn once, those that others may wait for first. A source that fails keeps nobody from the others."""
+    now, seen = clients.clock.now(), set()
+    for source in (_failed(instances, now), _begun(now), _marked()):
+        try:
+            async for turn_id, counted in source:
+                if turn_id not in seen:
+                    seen.add(turn_id)
+                    yield turn_id, counted
+        except Exception as error:  # noqa: BLE001 - the durable client and storage fail each in its own way
+            logger.warning("The sweep could not look everywhere: %r", error)
+
+
+async def _failed(instances: DurableInstances, now: int) -> AsyncIterator[tuple[str, Counted | None]]:
+    async for turn_id in instances.failed_since(datetime.fromtimestamp(now / 1000, UTC) - LOOK_BACK):
         if not clients.is_settled(turn_id):
             yield turn_id, None
-    async for counted in clients.begun_turns().without_end(since, now - round(BEGUN_BEFORE.total_seconds() * 1000)):
-        if counted.turn_id not in seen:
-            seen.add(counted.turn_id)
-            yield counted.turn_id, counted
-    async for turn_id in store.markers():
-        if turn_id not in seen:
-            yield turn_id, None
+
+
+async def _begun(now: int) -> AsyncIterator[tuple[str, Counted | None]]:
+    look_back, before = (round(span.total_seconds() * 1000) for span in (LOOK_BACK, BEGUN_BEFORE))
+    async for counted in clients.begun_turns().without_end(now - look_back, now - before):
+        yield counted.turn_id, counted
+
+
+async def _marked() -> AsyncIterator[tuple[str, Counted | None]]:
+    async for turn_id in clients.journal().markers():
+        yield turn_id, None
 
 
 async def sweep(turn_id: str, instances: DurableInstances, counted: Counted | None = None) -> None:

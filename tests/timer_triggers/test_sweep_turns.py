@@ -43,6 +43,18 @@ async def test_a_turn_that_cannot_be_swept_does_not_keep_the_others_from_it(left
     assert (await read_journal(left.store, SECOND)).logged
 
 
+async def test_a_source_that_fails_keeps_nobody_from_the_others(left: LeftBehind):
+    left.store.marked = {FIRST}
+    instances = Swept()
+
+    def away(since: object) -> None:
+        raise RuntimeError("The durable endpoint is away.")
+
+    instances.failed_since = away  # type: ignore[assignment, method-assign]
+    await left.sweep(instances)
+    assert left.store.marked == set()
+
+
 async def test_a_marker_goes_when_its_record_is_delivered(left: LeftBehind):
     left.store.marked = {FIRST}
     await left.sweep(Swept())
