@@ -45,6 +45,9 @@ class Settings:
     reveal_ms: int
     read_timeout: float
     sweep_schedule: str | None  # the host reads it, in function_app.py's trigger; here it is only missed by name
+    proxy_keys: str | None = field(repr=False)
+    proxy_max_body_bytes: int
+    model_prices: str | None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -79,6 +82,9 @@ class Settings:
             reveal_ms=read.number("REVEAL_MS", 33),
             read_timeout=float(read.number("MODEL_READ_TIMEOUT_SECONDS", 60, low=1)),
             sweep_schedule=read.text("SWEEP_SCHEDULE"),
+            proxy_keys=read.text("PROXY_KEYS"),
+            model_prices=read.text("MODEL_PRICES"),
+            proxy_max_body_bytes=read.number("PROXY_MAX_BODY_BYTES", 32 * 1024 * 1024, low=1),
         )
 
     def missing(self) -> Iterator[str]:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from orchestrators.chat_turn import CRASH_WAITS, LOG_WAITS, MAX_CRASHES, chat_turn
+from chat.failure_policy import CRASH_WAITS, MAX_CRASHES
+from orchestrators.chat_turn import LOG_WAITS, chat_turn
 
 TURN = "turn-" + "a" * 32 + "-" + "b" * 32
 DONE = {
