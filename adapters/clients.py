@@ -25,6 +25,7 @@ from chat.delivery import Browser
 from chat.errors import DeliveryFailed, MissingSetting
 from chat.proxy_keys import ProxyKeys
 from chat.quota import Quota
+from chat.send_line import SendLine
 from chat.usage import BegunTurns
 
 HUB = "chat"
@@ -174,6 +175,11 @@ def browser() -> Browser:
         return signalr()
     except MissingSetting as reason:
         return NoBrowser(reason)
+
+
+@cache
+def send_line() -> SendLine:
+    return SendLine(settings().signalr_sends_per_second)
 
 
 @cache

@@ -74,15 +74,13 @@ async def test_a_resurrected_host_writes_nothing_more_and_returns_what_the_other
         os.kill(paused, signal.SIGSTOP)
         seen = len(visitor.screens[turn_id].text)
         await visitor.sees(turn_id, seen + 100, seconds=40)  # the other one took over, and streams
-        # SignalR stands still: the run that writes waits for its last messages to leave, the one that follows has none.
-        os.kill(stack.pid("signalr"), signal.SIGSTOP)
         os.kill(paused, signal.SIGCONT)
 
-        async def has_counted() -> bool:
-            return "A late result of stream_completion was handed over; it counts: True" in stack.log("host")
+        async def has_handed_over() -> bool:
+            return "A late result of stream_completion was handed over" in stack.log("host")
 
-        await until(has_counted, "the late result of the resurrected run ended the activity", 60)
-        os.kill(stack.pid("signalr"), signal.SIGCONT)
+        # Whichever run returns first ends the activity: both say what the journal says.
+        await until(has_handed_over, "the resurrected run has returned", 60)
         assert "Another host works on the task hub" in stack.log("host")
         await check_promises(stack, visitor, {turn_id: text})
         status = await visitor.client.status(turn_id)
