@@ -44,8 +44,8 @@ app.activity_trigger(input_name="request")(app.durable_client_input(client_name=
 app.activity_trigger(input_name="request")(write_log_record)
 app.entity_trigger(context_name="context")(conversation)
 
-# Timer functions.
-app.timer_trigger(arg_name="timer", schedule="0 */5 * * * *")(
+# Timer functions. A schedule in percent signs is the name of an app setting: without it the function is in error.
+app.timer_trigger(arg_name="timer", schedule="%SWEEP_SCHEDULE%")(
     app.durable_client_input(client_name="client")(sweep_turns)
 )
 app.timer_trigger(arg_name="timer", schedule="30 */5 * * * *")(sweep_calls)

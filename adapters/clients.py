@@ -31,6 +31,7 @@ from chat.proxy_keys import ProxyKeys
 from chat.quota import Quota
 from chat.relay import ChatModel
 from chat.send_line import SendLine
+from chat.usage import BegunTurns
 
 HUB = "chat"
 
@@ -116,6 +117,11 @@ def journal() -> BlobJournal:
 @cache
 def quota() -> Quota:
     return Quota(journal(), clock, settings().turns_at_once, settings().turns_per_day)
+
+
+@cache
+def begun_turns() -> BegunTurns:
+    return BegunTurns(journal())
 
 
 @cache
@@ -264,3 +270,18 @@ def first_look(turn_id: str, claims: int) -> bool:
     new = (turn_id, claims) not in _looks
     _looks.add((turn_id, claims))
     return new
+
+
+_settled: set[str] = set()
+
+
+def is_settled(turn_id: str) -> bool:
+    """Whether this process has found that nothing is left to do for this turn."""
+    return turn_id in _settled
+
+
+def settled(turn_id: str) -> None:
+    """Nothing is left to do for this turn, whatever its instance's status says for the next days."""
+    if len(_settled) > 100_000:
+        _settled.clear()
+    _settled.add(turn_id)

@@ -331,7 +331,7 @@ class _Reader:
                     self._inbox.arrived.set()  # its id is worth a record, before any text
             if call.finish_reason is None:
                 message = "The model's stream ended in mid-answer."
-                raise ModelFailure(FailureClass.TRANSIENT, "stream_ended_early", message)
+                raise ModelFailure(FailureClass.CUT, "stream_ended_early", message)
         # Only at a real end what was held back is text: cut off in mid-answer it is a part of a character, and stored
         # it would contradict the whole one that the next attempt brings.
         self._inbox.add(call.finish())

@@ -16,12 +16,8 @@ from typing import Any
 
 from azure.durable_functions import DurableOrchestrationContext, EntityId
 
-from chat.failure_policy import MAX_CLAIMS
+from chat.failure_policy import CRASH_WAITS, MAX_CLAIMS, MAX_CRASHES
 
-# A worker that dies before it claims leaves no claim to be counted; these are counted here.
-MAX_CRASHES = 8
-# Seconds before another run after a crash: at once when a worker died, patiently when what it needs is away for longer.
-CRASH_WAITS = (0, 0, 1, 2, 5, 15, 30)
 # Behind the event that wakes a waiting turn, which may get lost: doubling, so that a long wait has a short history.
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=15), timedelta(minutes=5)
 WAITS_BEFORE_GIVING_UP = 40
@@ -148,9 +144,11 @@ class Attempts:
         hurries, self._hurries = self._hurries, False
         if hurries or delay <= timedelta(0):
             return
+        due = self._context.current_utc_datetime + delay
         if event is None:
-            self._context.set_custom_status({"phase": "waiting", "attempt": self._attempt})
-        timer = self._context.create_timer(self._context.current_utc_datetime + delay)
+            until = due.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+            self._context.set_custom_status({"phase": "waiting", "attempt": self._attempt, "until": until})
+        timer = self._context.create_timer(due)
         events = [self._stopped] * (not self._is_stopped) + [event] * (event is not None)
         yield self._context.task_any([timer, *events])
         if self._stopped.is_completed:
@@ -170,14 +168,14 @@ class Attempts:
 
 
 def log(context: DurableOrchestrationContext, turn_id: str) -> Steps:
-    """Step 3: five tries, then a marker for the sweeper. The user has the answer all the while.
+    """Step 3: five tries, then the sweeper's. The user has the answer all the while.
 
     Raises when not even the marker can be left: the sweeper looks after failed instances, too.
     """
     for number in range(len(LOG_WAITS) + 1):
         last = number == len(LOG_WAITS)
         try:
-            if (yield context.call_activity("write_log_record", {"turnId": turn_id, "last": last})):
+            if (yield context.call_activity("write_log_record", {"turnId": turn_id, "try": number})):
                 return True
         except Exception:  # noqa: BLE001 - the SDK raises bare Exception for a failed activity
             context.set_custom_status({"phase": "answered", "logFailures": number + 1})

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from orchestrators.chat_turn import CRASH_WAITS, LOG_WAITS, MAX_CRASHES, STOP_GRACE, chat_turn
+from chat.failure_policy import CRASH_WAITS, MAX_CRASHES
+from orchestrators.chat_turn import LOG_WAITS, STOP_GRACE, chat_turn
 
 TURN = "turn-" + "a" * 32 + "-" + "b" * 32
 DONE = {
@@ -127,6 +128,8 @@ def test_a_failed_model_is_asked_again_after_the_wait() -> None:
     drive = Drive()
     drive.complete("stream_completion", {"result": "failed", "wait": 7.5})
     assert drive.open("timer")[0].argument == timedelta(seconds=7.5)
+    # For operators: until when, to the millisecond.
+    assert drive.statuses[-1] == {"phase": "waiting", "attempt": 1, "until": "2027-01-01T00:00:07.500Z"}
     drive.complete("timer")
     assert requests(drive)[1] == {"turnId": TURN, "attempt": 2, "open": []}
 
@@ -186,19 +189,19 @@ def test_a_lost_wake_is_made_up_for_by_the_timer_and_the_waiter_is_kept() -> Non
     assert len(requests(drive)) == 4
 
 
-def test_the_log_is_tried_five_times_and_the_last_try_says_so() -> None:
+def test_the_log_is_tried_five_times_and_each_try_says_which_it_is() -> None:
     drive = Drive()
     drive.complete("stream_completion", DONE)
     drive.complete("complete_turn", True)
     tries = []
     for wait in LOG_WAITS:
-        tries.append(drive.open("write_log_record")[0].argument["last"])
+        tries.append(drive.open("write_log_record")[0].argument["try"])
         drive.complete("write_log_record", False)
         assert drive.open("timer")[0].argument == timedelta(seconds=wait)
         drive.complete("timer")
-    tries.append(drive.open("write_log_record")[0].argument["last"])
+    tries.append(drive.open("write_log_record")[0].argument["try"])
     drive.complete("write_log_record", False)
-    assert tries == [False] * 4 + [True]
+    assert tries == [0, 1, 2, 3, 4]
     assert drive.output["logged"] is False
 
 
