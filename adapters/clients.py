@@ -20,6 +20,7 @@ from adapters.signalr import SignalRHub
 from adapters.signalr_connection import SignalRConnection
 from chat.delivery import Browser
 from chat.errors import DeliveryFailed, MissingSetting
+from chat.journal_tails import JournalTails
 from chat.quota import Quota
 
 HUB = "chat"
@@ -101,6 +102,11 @@ def journal() -> BlobJournal:
 
 
 @cache
+def journal_tails() -> JournalTails:
+    return JournalTails(journal())
+
+
+@cache
 def quota() -> Quota:
     return Quota(journal(), clock, settings().turns_at_once, settings().turns_per_day)
 
@@ -168,13 +174,3 @@ class OwnerCache:
 
 
 owners = OwnerCache()
-_looks: set[tuple[str, int]] = set()
-
-
-def first_look(turn_id: str, claims: int) -> bool:
-    """Whether nobody in this process has looked after this turn since that claim."""
-    if len(_looks) > 10_000:
-        _looks.clear()
-    new = (turn_id, claims) not in _looks
-    _looks.add((turn_id, claims))
-    return new

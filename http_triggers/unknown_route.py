@@ -21,6 +21,7 @@ METHODS = {
     "api/negotiate": ("GET", "POST"),
     "api/turns/{turn_id}": ("GET",),
     "api/turns/{turn_id}/frames": ("GET",),
+    "api/turns/{turn_id}/stream": ("GET",),
 }
 
 
