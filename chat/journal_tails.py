@@ -32,6 +32,7 @@ class JournalTails:
         read = self._reads.get((turn_id, position))
         if read is None:
             read = asyncio.create_task(self._read(turn_id, position))
+            read.add_done_callback(_note_failure)
             self._reads[turn_id, position] = read
         # A reader that leaves must not take the read away from the others.
         return await asyncio.shield(read)
@@ -42,3 +43,9 @@ class JournalTails:
             return await self._store.read(conversation_key_of(turn_id), turn_id, position)
         finally:
             del self._reads[turn_id, position]
+
+
+def _note_failure(read: asyncio.Task[bytes]) -> None:
+    """Those who wait are told; if all have left, nobody has to be."""
+    if not read.cancelled():
+        read.exception()

@@ -85,9 +85,14 @@ async def _look(fold: Fold, instances: DurableInstances) -> None:
 
 
 async def _end(fold: Fold, instances: DurableInstances) -> None:
-    """Write the `end` that belongs to the `stop`, and have a run tell everybody who waits for it."""
+    """Write the `end` that belongs to the `stop`, and have a run tell everybody who waits for it.
+
+    A turn that was never started is started: its run does both.
+    """
     assert fold.begin is not None
     turn = fold.begin.turn_id
+    if fold.claims == 0 and turn not in _started:
+        await _start(fold, instances)
     logger.warning("A turn was stopped and has no end; writing it.", extra={"turn_id": turn})
     await write_end(
         clients.journal(),
@@ -96,4 +101,5 @@ async def _end(fold: Fold, instances: DurableInstances) -> None:
         lambda seen: end_of_stop(seen, BY, clients.clock.now()),
         give_way=lambda seen: False,
     )
+    # Not the silent run, which may be dead.
     await instances.look(turn, fold.claims, fold.position)
