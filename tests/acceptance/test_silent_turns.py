@@ -145,8 +145,9 @@ async def test_a_storm_of_readers_starts_one_run(stack: RunningStack, visitor: C
         done = await visitor.wait_for(turn, "logged", seconds=SOON)
         visitor.http = crowd
     assert (done["text"], done["attempts"]) == (ANSWER, 2)
-    # One that follows the worker that is gone, one that was looked for.
-    assert (await runs(stack, turn))["stream_completion"] == 2
+    # One that follows the worker that is gone (and may still be at it), one that was looked for. One too many would be
+    # among the finished: it sees that somebody writes.
+    assert (await runs(stack, turn))["stream_completion"] <= 2
     assert await model_calls(stack, left.prompt) == 1
 
 
