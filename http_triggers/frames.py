@@ -12,7 +12,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 from azure.durable_functions import DurableOrchestrationClient
@@ -170,7 +170,7 @@ def event(frame: WireFrame) -> bytes:
     return f"id: {frame.position}\nevent: {frame.kind}\ndata: {data}\n\n".encode()
 
 
-async def _counted(owner: str, stream: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+async def _counted(owner: str, stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
     """The stream, counted from its first byte to its last, also when its client left."""
     _streams[owner] += 1
     try:
