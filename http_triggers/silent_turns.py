@@ -1,4 +1,4 @@
-"""Silent turns: readers help those that nobody goes on with. When, is decided in chat/silence.py.
+"""Silent turns: readers help those that nobody goes on with. When, is decided in chat/reader_steps.py.
 
 A reader's request is answered whether helping succeeds or not; the next one tries again.
 """
@@ -10,10 +10,11 @@ from azure.durable_functions import DurableOrchestrationClient
 from adapters import clients
 from adapters.durable import DurableInstances
 from chat.acceptance import Acceptance
+from chat.closing_steps import Closer
 from chat.journal import Fold
 from chat.journal_writer import write_end
 from chat.outcome import end_of_stop
-from chat.silence import Help, help_needed
+from chat.reader_steps import Help, help_for
 
 BY = "reader"
 
@@ -45,8 +46,8 @@ _looks = Remembered()  # (turn id, claims): one look is enough for each claim
 
 async def help_along(fold: Fold, client: DurableOrchestrationClient) -> None:
     """See to this turn if it needs it."""
-    needed = help_needed(fold, clients.clock.now())
-    if needed is None or fold.begin is None:
+    needed = help_for(fold, clients.clock.now())
+    if needed is Help.NONE or fold.begin is None:
         return
     turn, instances = fold.begin.turn_id, DurableInstances(client)
     try:
@@ -99,7 +100,7 @@ async def _end(fold: Fold, instances: DurableInstances) -> None:
         turn,
         fold,
         lambda seen: end_of_stop(seen, BY, clients.clock.now()),
-        give_way=lambda seen: False,
+        Closer.STOP_ROUTE,
     )
     # Not the silent run, which may be dead.
     await instances.look(turn, fold.claims, fold.position)

@@ -1,10 +1,10 @@
-"""Silence: what a turn needs depends on what its journal says and for how long it has said nothing."""
+"""Reader steps: what a turn needs depends on what its journal says and for how long it has said nothing."""
 
 import pytest
 
 from chat.journal import folded
+from chat.reader_steps import SILENCE, UNENDED, UNSTARTED, Help, help_for
 from chat.records import Alive, Begin, Claim, End, Frame, Record, Stop, Wait
-from chat.silence import SILENCE, UNENDED, UNSTARTED, Help, help_needed
 
 BEGIN = Begin("turn-a-b", "talk", "owner", "user", {"prompt": "?"}, "hash", 1_000)
 CLAIM = Claim("w", 1, 1_000)
@@ -30,11 +30,11 @@ def test_a_turn_is_helped_once_it_is_silent_for_longer_than_a_living_run_is(
     journal: list[Record], limit: int, needed: Help
 ):
     fold = folded((record, number) for number, record in enumerate(journal))
-    assert help_needed(fold, 1_000 + limit) is None
-    assert help_needed(fold, 1_001 + limit) is needed
+    assert help_for(fold, 1_000 + limit) is Help.NONE
+    assert help_for(fold, 1_001 + limit) is needed
 
 
 @pytest.mark.parametrize("journal", [[], [BEGIN, CLAIM, END], [BEGIN, Stop(2), END], [BEGIN, END]])
 def test_a_turn_that_is_over_or_not_there_needs_nothing(journal: list[Record]):
     fold = folded((record, number) for number, record in enumerate(journal))
-    assert help_needed(fold, 10**12) is None
+    assert help_for(fold, 10**12) is Help.NONE
