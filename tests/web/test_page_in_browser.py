@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.web.conftest import OpenPage
 from tests.web.fake_backend import FakeBackend, FakeTurn, Message
@@ -361,10 +361,15 @@ async def test_a_page_that_wakes_does_not_wait_for_an_answer_that_will_never_com
     await turn.say("before, ")
     await expect(page.locator(".answer")).to_contain_text("before, ")
     swallowed = asyncio.Event()
-    await page.route("**/frames?*", lambda route: swallowed.set())  # neither answered nor refused
+
+    async def swallow_one(route: Route) -> None:
+        if swallowed.is_set():
+            await route.continue_()
+        swallowed.set()  # it is neither answered nor refused
+
+    await page.route("**/frames?*", swallow_one)
     await turn.say("meanwhile, ")
     await swallowed.wait()
-    await page.unroute("**/frames?*")
     await turn.say("after.")
     await turn.end()
     await page.evaluate(event)
