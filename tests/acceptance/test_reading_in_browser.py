@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, expect
 
+from adapters.blob_journal import BlobJournal
 from tests.browser import open_browser
 from tests.chaos.promises import say, story
 from tests.chat_client import ChatClient
 from tests.conftest import NewStack
+from tests.left_behind import ANSWER, LeftBehind
 from tests.running_stack import RunningStack
 
 pytestmark = pytest.mark.browser
@@ -30,6 +32,13 @@ LISTEN = """(url) => {
 async def browser() -> AsyncIterator[Browser]:
     async with open_browser() as opened:
         yield opened
+
+
+@pytest.fixture
+async def store(stack: RunningStack) -> AsyncIterator[BlobJournal]:
+    journal = BlobJournal.from_connection_string(stack.settings["AzureWebJobsStorage"])
+    yield journal
+    await journal.close()
 
 
 async def visiting(browser: Browser, stack: RunningStack, client: ChatClient) -> Page:
@@ -100,3 +109,19 @@ async def test_an_event_source_that_has_heard_the_end_stays_away(stack: RunningS
         assert [frame["kind"] for frame in frames].count("end") == 1
         assert text_of(frames) == "short"
         assert len(asked) == 2
+
+
+@pytest.mark.parametrize("signalr", [True, False])
+async def test_a_page_that_shows_a_silent_turn_brings_it_to_its_end(
+    stack: RunningStack, browser: Browser, store: BlobJournal, signalr: bool
+):
+    """Nobody but the page asks; whether it hears of the rest from SignalR or polls for it."""
+    async with ChatClient(stack.url, signalr=False) as client:
+        left = LeftBehind(client, store, ago=25)
+        await left.write(left.claim(), left.frame(ANSWER[:20]))
+        await left.start()
+        page = await visiting(browser, stack, client)
+        if not signalr:
+            await page.route("**/api/negotiate*", lambda route: route.abort())
+        await page.goto(f"{stack.url}/?c={left.conversation}")
+        await expect(page.locator(".answer[aria-busy=false] .markdown")).to_have_text(ANSWER, timeout=20_000)
