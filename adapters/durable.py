@@ -76,14 +76,12 @@ class DurableInstances:
         """Tell a waiting turn that an earlier one has ended. Getting lost is allowed: a timer stands behind it."""
         await self._raise_event(turn_id, f"ended-{ended_turn_id}", None)
 
-    async def look(self, turn_id: str, claims: int, position: int) -> bool:
-        """Tell a turn that a reader finds it silent since this position. False if nobody took it."""
-        return await self._raise_event(turn_id, f"look-{claims}", {"position": position})
+    async def look(self, turn_id: str, claims: int, position: int) -> None:
+        """Tell a turn that a reader finds it silent since this position."""
+        await self._raise_event(turn_id, f"look-{claims}", {"position": position})
 
-    async def _raise_event(self, turn_id: str, name: str, data: Any) -> bool:
+    async def _raise_event(self, turn_id: str, name: str, data: Any) -> None:
         try:
             await self._client.raise_event(turn_id, name, data)
-            return True
         except Exception as error:  # noqa: BLE001 - an instance that is unknown or over is not an error here
             logger.info("The event %s was not taken: %s", name, error, extra={"turn_id": turn_id})
-            return False

@@ -3,6 +3,7 @@
 A reader's request is answered whether helping succeeds or not; the next one tries again.
 """
 
+import asyncio
 import logging
 
 from azure.durable_functions import DurableOrchestrationClient
@@ -17,31 +18,32 @@ from chat.outcome import end_of_stop
 from chat.reader_steps import Help, help_for
 
 BY = "reader"
+# ms after which it is tried again: an event may get lost on its way to the orchestration, which takes each only once.
+AGAIN_AFTER = 20_000
+PATIENCE = 5.0  # seconds that a reader is kept waiting for it; every step may be left in the middle
 
 logger = logging.getLogger(__name__)
 
 
-class Remembered:
-    """What this process has seen to. Only saves requests: forgetting does no harm."""
+class Lately:
+    """What this process has seen to, and when (ms). It only saves requests: forgetting does no harm."""
 
     def __init__(self, size: int = 10_000) -> None:
-        self._known: set[object] = set()
+        self._done: dict[object, int] = {}
         self._size = size
 
-    def __contains__(self, what: object) -> bool:
-        return what in self._known
+    def has(self, what: object, now: int) -> bool:
+        """Whether it was seen to lately."""
+        return now - self._done.get(what, -AGAIN_AFTER) < AGAIN_AFTER
 
-    def add(self, what: object) -> None:
-        if len(self._known) >= self._size:
-            self._known.clear()
-        self._known.add(what)
-
-    def discard(self, what: object) -> None:
-        self._known.discard(what)
+    def note(self, what: object, now: int) -> None:
+        if len(self._done) >= self._size:
+            self._done.clear()
+        self._done[what] = now
 
 
-_started = Remembered()  # ids of turns that have an instance
-_looks = Remembered()  # (turn id, claims): one look is enough for each claim
+_started = Lately()  # ids of turns that have an instance
+_looks = Lately()  # (turn id, claims): one look is enough for each claim
 
 
 async def help_along(fold: Fold, client: DurableOrchestrationClient) -> None:
@@ -51,13 +53,14 @@ async def help_along(fold: Fold, client: DurableOrchestrationClient) -> None:
         return
     turn, instances = fold.begin.turn_id, DurableInstances(client)
     try:
-        match needed:
-            case Help.START:
-                await _start(fold, instances)
-            case Help.LOOK:
-                await _look(fold, instances)
-            case Help.END:
-                await _end(fold, instances)
+        async with asyncio.timeout(PATIENCE):
+            match needed:
+                case Help.START:
+                    await _start(fold, instances)
+                case Help.LOOK:
+                    await _look(fold, instances)
+                case Help.END:
+                    await _end(fold, instances)
     except Exception as error:  # noqa: BLE001 - the durable client raises bare Exception; the reader reads on
         logger.warning("A silent turn could not be helped: %r", error, extra={"turn_id": turn})
 
@@ -65,24 +68,23 @@ async def help_along(fold: Fold, client: DurableOrchestrationClient) -> None:
 async def _start(fold: Fold, instances: DurableInstances) -> None:
     """Start a begun turn that has no instance. One that has waits for an earlier turn, or is about to claim."""
     assert fold.begin is not None
-    turn = fold.begin.turn_id
-    if turn in _started:
+    turn, now = fold.begin.turn_id, clients.clock.now()
+    if _started.has(turn, now):
         return
     if not await instances.exists(turn):
         logger.warning("A turn was begun and not started; starting it.", extra={"turn_id": turn})
         await Acceptance(clients.journal(), instances, clients.clock).resume(fold.begin)
-    _started.add(turn)
+    _started.note(turn, now)
 
 
 async def _look(fold: Fold, instances: DurableInstances) -> None:
     assert fold.begin is not None
-    turn, look = fold.begin.turn_id, (fold.begin.turn_id, fold.claims)
-    if look in _looks:
+    turn, look, now = fold.begin.turn_id, (fold.begin.turn_id, fold.claims), clients.clock.now()
+    if _looks.has(look, now):
         return
-    _looks.add(look)  # before the await: a storm of readers raises one event
+    _looks.note(look, now)  # before the await: a storm of readers raises one event
     logger.warning("A running turn is silent; its orchestration looks after it.", extra={"turn_id": turn})
-    if not await instances.look(turn, fold.claims, fold.position):
-        _looks.discard(look)
+    await instances.look(turn, fold.claims, fold.position)
 
 
 async def _end(fold: Fold, instances: DurableInstances) -> None:
@@ -92,7 +94,7 @@ async def _end(fold: Fold, instances: DurableInstances) -> None:
     """
     assert fold.begin is not None
     turn = fold.begin.turn_id
-    if fold.claims == 0 and turn not in _started:
+    if fold.claims == 0:
         await _start(fold, instances)
     logger.warning("A turn was stopped and has no end; writing it.", extra={"turn_id": turn})
     await write_end(
