@@ -45,6 +45,16 @@ test("flowing text needs no words, silence after it does", () => {
   assert.equal(describeTurn(turn, at(9000, 1000)).words, "waiting for the model");
 });
 
+test("a long silence is told apart from a short one", () => {
+  const turn = records({ kind: "frame", offset: 0, text: "abc" });
+  assert.equal(describeTurn(turn, at(28_999, 9000)).words, "waiting for the model");
+  assert.equal(describeTurn(turn, at(29_000, 9000)).words, "still waiting for the model");
+  const second = records({ kind: "frame", attempt: 2, offset: 0, text: "abc" });
+  assert.equal(describeTurn(second, at(29_000, 9000)).words, "second attempt, still waiting");
+  assert.equal(describeTurn(turn, { ...at(90_000), behind: true }).words, "still waiting for the model");
+  assert.equal(describeTurn(records(), { ...at(90_000), behind: true }).words, "an earlier answer comes first");
+});
+
 test("each ending has its sentence and its button", () => {
   const ended = (status, text, more = {}) => {
     const { words, action } = describeTurn(records({ kind: "frame", offset: 0, text }, { kind: "end", status, length: text.length, ...more }), at(0));
