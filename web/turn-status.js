@@ -58,8 +58,8 @@ function describeRunning(turn, now, grewAt, behind) {
     return progress(`waiting until ${clock(text.waitUntil)}: the service is busy`);
   }
   if (behind && !started) return progress("an earlier answer comes first");
-  const waited = text.waitUntil === null ? 0 : Date.parse(text.waitUntil); // announced, so it was no silence
-  const still = now - Math.max(grewAt, turn.startedAt, waited) >= LONG_AFTER_MS;
+  const heardUntil = text.waitUntil === null ? 0 : Date.parse(text.waitUntil); // announced, so it was no silence
+  const still = now - Math.max(grewAt, turn.startedAt, heardUntil) >= LONG_AFTER_MS;
   if (text.attempt > 1) return progress(attemptWords(text.attempt) + (still ? ", still waiting" : ""));
   return progress(still ? "still waiting for the model" : "waiting for the model");
 }

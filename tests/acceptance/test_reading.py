@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from adapters.blob_journal import BlobJournal
+from chat import records
+from chat.records import Stop
+from chat.turn import conversation_key_of
 from http_triggers.frames import STREAMS_AT_ONCE
 from tests.chat_client import ChatClient
 from tests.event_source import Event, events
@@ -202,6 +207,14 @@ async def test_many_tabs_and_devices_of_one_visitor_see_the_same(stack: RunningS
     assert set(texts) == {(await visitor.status(turn_id))["text"]}
 
 
+async def stop(stack: RunningStack, turn_id: str) -> None:
+    """Nobody wants to wait for the rest."""
+    store = BlobJournal.from_connection_string(stack.settings["AzureWebJobsStorage"])
+    stop = records.encode(Stop(round(1000 * time.time())))
+    await store.append(conversation_key_of(turn_id), turn_id, stop, None)
+    await store.close()
+
+
 async def test_streams_of_clients_that_left_make_room_for_others(stack: RunningStack):
     """A stream that is no longer read ends; one too many is refused before it begins."""
     async with ChatClient(stack.url, signalr=False) as visitor:
@@ -226,3 +239,5 @@ async def test_streams_of_clients_that_left_make_room_for_others(stack: RunningS
                             if again.status == 200:
                                 break
                         await asyncio.sleep(0.05)
+        await stop(stack, turn_id)
+        assert (await visitor.wait_for(turn_id, "logged"))["status"] == "stopped"
