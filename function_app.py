@@ -14,7 +14,7 @@ from activities.stream_completion import stream_completion
 from activities.write_log_record import write_log_record
 from adapters import clients
 from entities.conversation import conversation
-from http_triggers import conversations, frames, health, negotiate, pages, turns, tutorial, unknown_route
+from http_triggers import conversations, frames, health, negotiate, pages, stop, turns, tutorial, unknown_route
 from orchestrators.chat_turn import chat_turn
 from timer_triggers.sweep_turns import sweep_turns
 
@@ -76,6 +76,12 @@ async def turn_frames(req: Request, client: df.DurableOrchestrationClient) -> Re
 @app.durable_client_input(client_name="client")
 async def turn_stream(req: Request, client: df.DurableOrchestrationClient) -> Response:
     return await frames.turn_stream(req, client)
+
+
+@app.route(route="api/turns/{turn_id}/stop", methods=["POST"])
+@app.durable_client_input(client_name="client")
+async def stop_turn(req: Request, client: df.DurableOrchestrationClient) -> Response:
+    return await stop.stop_turn(req, client)
 
 
 @app.route(route="api/conversations/{conversation_id}", methods=["GET"])

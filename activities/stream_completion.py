@@ -123,6 +123,8 @@ class Attempt:
             answer = await self._relayed(writer, delivery, request, prompt)
             answer.delivery_errors = delivery.errors
             result = await self._finish(writer, answer)
+            if result is not None and writer.fold.waiting:
+                delivery.waiting(writer.fold.waiting)
         return result or await announce_end(writer.fold, self._around)
 
     async def _relayed(self, writer: JournalWriter, delivery: Delivery, request: TurnRequest, prompt: Prompt) -> Answer:
@@ -130,7 +132,7 @@ class Attempt:
             model = self._around.model()
         except MissingSetting as missing:
             return Answer(failure=ModelFailure(FailureClass.REFUSED, "missing_setting", str(missing)))
-        relay = Relay(writer, delivery, self.number, prompt, self._around.pace)
+        relay = Relay(writer, delivery, self.number, prompt, self._around.pace, self._around.bells)
         return await relay.relay(model, completion_request(request, prompt))
 
     async def _finish(self, writer: JournalWriter, answer: Answer) -> dict[str, Any] | None:

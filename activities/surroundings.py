@@ -8,6 +8,7 @@ from azure.durable_functions import DurableOrchestrationClient
 
 from adapters import clients
 from adapters.durable import DurableInstances
+from chat.bells import Bells
 from chat.conversation import Conversation
 from chat.delivery import Browser
 from chat.journal import JournalStore
@@ -48,6 +49,7 @@ class Surroundings:
     new_id: Callable[[], str]
     system_prompt: str = ""
     pace: Pace = field(default_factory=Pace)
+    bells: Bells = field(default_factory=Bells)
     silence: float = SILENCE
 
 
@@ -62,4 +64,5 @@ async def surroundings(client: DurableOrchestrationClient) -> Surroundings:
         clock=clients.clock,
         new_id=clients.new_id,
         system_prompt=clients.settings().system_prompt,
+        bells=clients.bells,
     )

@@ -18,6 +18,7 @@ from adapters.event_hubs import EventHubLog
 from adapters.settings import LOCAL_EVENT_HUB, Settings
 from adapters.signalr import SignalRHub
 from adapters.signalr_connection import SignalRConnection
+from chat.bells import Bells
 from chat.delivery import Browser
 from chat.errors import DeliveryFailed, MissingSetting
 from chat.journal_tails import JournalTails
@@ -49,6 +50,7 @@ class NoBrowser:
 
 
 clock = WallClock()
+bells = Bells()
 
 
 def new_id() -> str:

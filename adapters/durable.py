@@ -80,6 +80,10 @@ class DurableInstances:
         """Tell a turn that a reader finds it silent since this position."""
         await self._raise_event(turn_id, f"look-{claims}", {"position": position})
 
+    async def stop(self, turn_id: str) -> None:
+        """Tell a turn that it is to wait no longer, since it was stopped."""
+        await self._raise_event(turn_id, "stopped", None)
+
     async def _raise_event(self, turn_id: str, name: str, data: Any) -> None:
         try:
             await self._client.raise_event(turn_id, name, data)

@@ -1,17 +1,24 @@
-"""`python -m bench [turns] [engine] [blobs] [storm]`: every figure, or those named."""
+"""`python -m bench [turns] [engine] [blobs] [storm] [stops]`: every figure, or those named."""
 
 import argparse
 
-from bench import blob_appends, engine, storm, turns
+from bench import blob_appends, engine, stops, storm, turns
 
-PARTS = {"turns": turns.main, "engine": engine.main, "blobs": blob_appends.main, "storm": storm.main}
+PARTS = {
+    "turns": turns.main,
+    "engine": engine.main,
+    "blobs": blob_appends.main,
+    "storm": storm.main,
+    "stops": stops.main,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
     parser.add_argument("--turns", type=int, default=storm.TURNS, help="of the storm (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the storm's kills (default: %(default)s)")
+    parser.add_argument("--races", type=int, default=stops.RACES, help="of the stops (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of storm and stops (default: %(default)s)")
     options = parser.parse_args()
     unknown = [name for name in options.parts if name not in PARTS]
     if unknown:
@@ -19,6 +26,8 @@ def main() -> None:
     for name in options.parts or PARTS:
         if name == "storm":
             storm.main(options.turns, options.seed)
+        elif name == "stops":
+            stops.main(options.races, options.seed)
         else:
             PARTS[name]()
 

@@ -11,8 +11,8 @@ from collections import deque
 from typing import Any, Protocol
 
 from chat.errors import DeliveryFailed
-from chat.records import End, Frame
-from chat.turn_view import wire_error
+from chat.records import End, Frame, Wait
+from chat.turn_view import wire_error, wire_wait
 
 QUEUE_LENGTH = 64
 # How long a finished turn waits for its last messages to leave. Whoever is not reached by then asks for them.
@@ -74,6 +74,9 @@ class Delivery:
     def redacted(self, generation: int, attempt: int, offset: int, length: int) -> None:
         place = {"generation": generation, "attempt": attempt, "offset": offset, "length": length}
         self._put("turnRedacted", [self._ids | place])
+
+    def waiting(self, wait: Wait) -> None:
+        self._put("turnWaiting", [self._ids | wire_wait(wait)])
 
     def ended(self, end: End) -> None:
         outcome = {

@@ -4,7 +4,7 @@ Theory of operation. A reader task takes chunks from the model as fast as they c
 the first text at once and then whatever came within a window of about 100 ms: one append, and when it succeeded one
 SignalR message. Only one append is in flight, so windows widen by themselves when storage or the machine is busy.
 
-While nothing arrives the writer looks at the journal's end (a stop, another run's claim) every 200 ms, and says
+While nothing arrives the writer looks at the journal's end (a stop, another run's claim) every 150 ms, and says
 `alive` every 10 s, so that readers can tell a slow model from a dead worker.
 """
 
@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from chat.bells import Bells
 from chat.completion import Chunk, CompletionRequest, Upstream
 from chat.conversation import Prompt
 from chat.delivery import Delivery
@@ -46,7 +47,7 @@ class Pace:
 
     # 100 ms: about 53 messages for a 500-token answer at 100 tokens/s, and nobody sees the difference to fewer.
     window: float = 0.1
-    look: float = 0.2
+    look: float = 0.15  # with the time that a look takes, a stop is seen within 200 ms
     alive: float = 10.0
 
 
@@ -77,6 +78,7 @@ class _Inbox:
         self.covered: tuple[int, int] | None = None  # code points that the filter wants retracted
         self.arrived = asyncio.Event()  # there is something to write
         self.finished = asyncio.Event()
+        self.hurried = asyncio.Event()  # what there is is not to wait for more
         self._pieces: list[str] = []
         self._restart = False
         self._first_at = 0
@@ -106,6 +108,11 @@ class _Inbox:
             self._add(self._joiner.finish())
             self._add_verified(self.verifier.finish())
         self.finished.set()
+        self.hurry()
+
+    def hurry(self) -> None:
+        """Make the writer append now, or look at the journal's end if there is nothing to append."""
+        self.hurried.set()
         self.arrived.set()
 
     def _add(self, text: str) -> None:
@@ -128,18 +135,22 @@ class _Inbox:
         self._restart = False
         if not self.finished.is_set():
             self.arrived.clear()
+            self.hurried.clear()
         return taken
 
 
 class Relay:
     """One answer of the model, written and shown by one run."""
 
-    def __init__(self, writer: JournalWriter, delivery: Delivery, attempt: int, prompt: Prompt, pace: Pace) -> None:
+    def __init__(
+        self, writer: JournalWriter, delivery: Delivery, attempt: int, prompt: Prompt, pace: Pace, bells: Bells
+    ) -> None:
         self._writer = writer
         self._delivery = delivery
         self._attempt = attempt
         self._prompt = prompt
         self._pace = pace
+        self._bells = bells
         self._upstream_written = False
 
     async def relay(self, model: ChatModel, request: CompletionRequest) -> Answer:
@@ -151,7 +162,8 @@ class Relay:
         inbox = _Inbox(self._writer)
         reader = asyncio.create_task(_read(model, request, inbox))
         try:
-            await self._write(inbox)
+            with self._bells.hung(self._writer.turn_id, inbox.hurry):
+                await self._write(inbox)
             await reader
         finally:
             reader.cancel()
@@ -164,7 +176,7 @@ class Relay:
         due = 0.0  # the first text goes at once
         while not inbox.finished.is_set():
             if inbox.arrived.is_set():
-                await _until(inbox.finished, due - time())
+                await _until(inbox.hurried, due - time())
                 started = time()
                 await self._flush(inbox)
                 looked = appended = time()
@@ -206,6 +218,8 @@ class Relay:
             frame = Frame(self._writer.writer_id, generation, self._attempt, fold.seq + 1, offset, text, arrived_at)
             new.append(frame)
         if not new:
+            if not inbox.finished.is_set():
+                await self._writer.look_at_end()  # nothing came, somebody rang
             return
         await self._writer.append(*new)
         if restart:

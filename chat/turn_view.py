@@ -57,7 +57,7 @@ def wire_frame(record: Record) -> dict[str, Any] | None:
         case Redact():
             return {"kind": "redact"} | _place(record) | {"offset": record.offset, "length": record.length}
         case Wait():
-            return {"kind": "wait", "until": iso(record.until), "code": record.code}
+            return {"kind": "wait"} | wire_wait(record)
         case End():
             return {
                 "kind": "end",
@@ -73,6 +73,10 @@ def wire_frame(record: Record) -> dict[str, Any] | None:
 
 def _place(record: Frame | Restart | Redact) -> dict[str, Any]:
     return {"generation": record.generation, "attempt": record.attempt}
+
+
+def wire_wait(wait: Wait) -> dict[str, Any]:
+    return {"until": iso(wait.until), "code": wait.code}
 
 
 def status_of(fold: Fold) -> dict[str, Any]:

@@ -11,13 +11,10 @@ from azure.durable_functions import DurableOrchestrationClient
 from adapters import clients
 from adapters.durable import DurableInstances
 from chat.acceptance import Acceptance
-from chat.closing_steps import Closer
 from chat.journal import Fold
-from chat.journal_writer import write_end
-from chat.outcome import end_of_stop
 from chat.reader_steps import Help, help_for
+from chat.stopping import Stopping
 
-BY = "reader"
 # ms after which it is tried again: an event may get lost on its way to the orchestration, which takes each only once.
 AGAIN_AFTER = 20_000
 PATIENCE = 5.0  # seconds that a reader is kept waiting for it; every step may be left in the middle
@@ -88,21 +85,8 @@ async def _look(fold: Fold, instances: DurableInstances) -> None:
 
 
 async def _end(fold: Fold, instances: DurableInstances) -> None:
-    """Write the `end` that belongs to the `stop`, and have a run tell everybody who waits for it.
-
-    A turn that was never started is started: its run does both.
-    """
+    """Do what the stop route left undone: the `end`, and an orchestration that tells everybody who waits for it."""
     assert fold.begin is not None
-    turn = fold.begin.turn_id
-    if fold.claims == 0:
-        await _start(fold, instances)
-    logger.warning("A turn was stopped and has no end; writing it.", extra={"turn_id": turn})
-    await write_end(
-        clients.journal(),
-        turn,
-        fold,
-        lambda seen: end_of_stop(seen, BY, clients.clock.now()),
-        Closer.STOP_ROUTE,
-    )
-    # Not the silent run, which may be dead.
-    await instances.look(turn, fold.claims, fold.position)
+    logger.warning("A turn was stopped and has no end; writing it.", extra={"turn_id": fold.begin.turn_id})
+    resume = Acceptance(clients.journal(), instances, clients.clock).resume
+    await Stopping(clients.journal(), instances, clients.clock, resume, clients.bells).stop(fold)

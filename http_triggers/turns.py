@@ -66,6 +66,7 @@ async def accept(begin: Begin, client: DurableOrchestrationClient) -> Response:
         "statusUrl": status_url,
         "framesUrl": f"{status_url}/frames",
         "streamUrl": f"{status_url}/stream",
+        "stopUrl": f"{status_url}/stop",
     }
     return answer(body, 202, {"Location": status_url, "Retry-After": "1"})
 

@@ -22,6 +22,7 @@ METHODS = {
     "api/turns/{turn_id}": ("GET",),
     "api/turns/{turn_id}/frames": ("GET",),
     "api/turns/{turn_id}/stream": ("GET",),
+    "api/turns/{turn_id}/stop": ("POST",),
 }
 
 

@@ -74,6 +74,14 @@ export function createFrameStream({ api, getText, onRecord, onCaughtUp, onReplac
     }
   }
 
+  /** There is news in the journal, though SignalR may not have told of it. @param {string} turnId */
+  function readNow(turnId) {
+    const follower = followers.get(turnId);
+    if (!follower) return;
+    follower.heardAt = performance.now() - SILENCE_MS;
+    follower.wake();
+  }
+
   /** @param {boolean} isLive */
   function setLive(isLive) {
     if (live === isLive) return;
@@ -184,7 +192,7 @@ export function createFrameStream({ api, getText, onRecord, onCaughtUp, onReplac
     leave(follower);
   }
 
-  return { follow, heard, setLive, askAgain, leaveAll: () => [...followers.values()].forEach(leave) };
+  return { follow, heard, readNow, setLive, askAgain, leaveAll: () => [...followers.values()].forEach(leave) };
 }
 
 /** Until when an answer is waited for. @param {Follower} follower @param {number} wait seconds */

@@ -29,6 +29,7 @@ class Instances(FakeInstances):
     def __init__(self) -> None:
         super().__init__()
         self.looks: list[tuple[str, int, int]] = []
+        self.stopped: list[str] = []
         self.asked = 0
         self.away = False
 
@@ -37,6 +38,9 @@ class Instances(FakeInstances):
         if self.away:
             raise Exception("the engine is away")
         return await super().exists(turn_id)
+
+    async def stop(self, turn_id: str) -> None:
+        self.stopped.append(turn_id)
 
     async def look(self, turn_id: str, claims: int, position: int) -> None:
         self.looks.append((turn_id, claims, position))
@@ -119,6 +123,7 @@ async def test_a_stop_that_was_left_is_brought_to_its_end_with_what_was_shown(wo
     assert fold.end is not None
     assert (fold.status, fold.text, fold.end.length) == ("stopped", "shown", 5)
     assert world.store.blobs[TURN].count(b'"kind":"end"') == 1
+    assert world.instances.stopped == [TURN]
 
 
 async def test_a_turn_that_was_stopped_before_it_was_started_is_started_too(world: World):
