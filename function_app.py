@@ -17,6 +17,7 @@ from entities.conversation import conversation
 from http_triggers import (
     completions_proxy,
     conversations,
+    frames,
     health,
     negotiate,
     pages,
@@ -82,7 +83,13 @@ async def turn_status(req: Request, client: df.DurableOrchestrationClient) -> Re
 @app.route(route="api/turns/{turn_id}/frames", methods=["GET"])
 @app.durable_client_input(client_name="client")
 async def turn_frames(req: Request, client: df.DurableOrchestrationClient) -> Response:
-    return await turns.turn_frames(req, client)
+    return await frames.turn_frames(req, client)
+
+
+@app.route(route="api/turns/{turn_id}/stream", methods=["GET"])
+@app.durable_client_input(client_name="client")
+async def turn_stream(req: Request, client: df.DurableOrchestrationClient) -> Response:
+    return await frames.turn_stream(req, client)
 
 
 @app.route(route="api/turns/{turn_id}/stop", methods=["POST"])

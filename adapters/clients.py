@@ -27,6 +27,7 @@ from chat.call_logging import CallLog
 from chat.delivery import Browser
 from chat.deployments import Deployments
 from chat.errors import DeliveryFailed, MissingSetting
+from chat.journal_tails import JournalTails
 from chat.proxy_keys import ProxyKeys
 from chat.quota import Quota
 from chat.relay import ChatModel
@@ -112,6 +113,11 @@ def journal() -> BlobJournal:
     if account := settings().storage_account:
         return BlobJournal.from_account_url(f"https://{account}.blob.core.windows.net", credential())
     raise MissingSetting("AzureWebJobsStorage")
+
+
+@cache
+def journal_tails() -> JournalTails:
+    return JournalTails(journal())
 
 
 @cache
@@ -260,18 +266,6 @@ class OwnerCache:
 
 
 owners = OwnerCache()
-_looks: set[tuple[str, int]] = set()
-
-
-def first_look(turn_id: str, claims: int) -> bool:
-    """Whether nobody in this process has looked after this turn since that claim."""
-    if len(_looks) > 10_000:
-        _looks.clear()
-    new = (turn_id, claims) not in _looks
-    _looks.add((turn_id, claims))
-    return new
-
-
 _settled: set[str] = set()
 
 

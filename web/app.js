@@ -331,8 +331,12 @@ onTurn("follow-turn", (turn) => {
 element(".new-conversation").addEventListener("click", startNewConversation);
 addEventListener("popstate", openAddress);
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") void lookAround();
+  if (document.visibilityState !== "visible") return;
+  stream.askAgain();
+  void lookAround();
 });
+addEventListener("online", () => stream.askAgain());
+addEventListener("offline", () => connectionChanged({ reachable: false })); // the next answer says otherwise
 
 openConnection({
   onRecord(record) {

@@ -6,6 +6,7 @@
 
 const WORDS_AFTER_MS = 2000;
 const QUIET_AFTER_MS = 5000; // text came, and then nothing more for so long
+const LONG_AFTER_MS = 20_000; // by now the server has another run look after the turn, because this page keeps asking
 const ORDINALS = ["first", "second", "third", "fourth", "fifth"]; // no turn is tried more often
 
 const TOO_LONG = new Set(["too_long", "too_large", "context_length_exceeded"]); // the server's words and the model's
@@ -62,7 +63,10 @@ function describeRunning(turn, { now, grewAt, online, behind }) {
     return progress(started && text.attempt > 1 ? attemptWords(text.attempt) : "", started);
   }
   if (behind && !started) return progress("an earlier answer comes first");
-  return progress(text.attempt > 1 ? attemptWords(text.attempt) : "waiting for the model");
+  const heardUntil = text.waitUntil === null ? 0 : Date.parse(text.waitUntil); // announced, so it was no silence
+  const still = now - Math.max(grewAt, turn.startedAt, heardUntil) >= LONG_AFTER_MS;
+  if (text.attempt > 1) return progress(attemptWords(text.attempt) + (still ? ", still waiting" : ""));
+  return progress(still ? "still waiting for the model" : "waiting for the model");
 }
 
 /** @param {Turn} turn @param {number} now */

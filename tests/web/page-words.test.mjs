@@ -47,6 +47,16 @@ test("flowing text needs no words, silence after it does", () => {
   assert.equal(describeTurn(turn, at(9000, 1000)).words, "waiting for the model");
 });
 
+test("a long silence is told apart from a short one", () => {
+  const turn = records({ kind: "frame", offset: 0, text: "abc" });
+  assert.equal(describeTurn(turn, at(28_999, 9000)).words, "waiting for the model");
+  assert.equal(describeTurn(turn, at(29_000, 9000)).words, "still waiting for the model");
+  const second = records({ kind: "frame", attempt: 2, offset: 0, text: "abc" });
+  assert.equal(describeTurn(second, at(29_000, 9000)).words, "second attempt, still waiting");
+  assert.equal(describeTurn(turn, { ...at(90_000), behind: true }).words, "still waiting for the model");
+  assert.equal(describeTurn(records(), { ...at(90_000), behind: true }).words, "an earlier answer comes first");
+});
+
 test("a stop on its way is told, whatever else there would be to tell", () => {
   const wait = { kind: "wait", until: new Date(60_000).toISOString(), code: "rate_limited" };
   for (const turn of [records(), records({ kind: "frame", offset: 0, text: "abc" }), records(wait)]) {
