@@ -8,6 +8,7 @@ import re
 
 from azurefunctions.extensions.http.fastapi import Request, Response
 
+from http_triggers import completions_proxy
 from http_triggers.answers import HttpError, answers_errors
 
 METHODS = {
@@ -22,6 +23,11 @@ METHODS = {
     "api/turns/{turn_id}": ("GET",),
     "api/turns/{turn_id}/frames": ("GET",),
     "api/turns/{turn_id}/stream": ("GET",),
+    "openai/deployments/{deployment}/chat/completions": ("POST",),
+    "openai/deployments/{deployment}/embeddings": ("POST",),
+    "openai/v1/chat/completions": ("POST",),
+    "openai/v1/embeddings": ("POST",),
+    "openai/v1/responses": ("POST",),
 }
 
 
@@ -38,6 +44,8 @@ _PATTERNS = [(_pattern(route), methods) for route, methods in METHODS.items()]
 async def unknown_route(req: Request) -> Response:
     """Every method, every path: 405 with `Allow` where another method would have been right, else 404."""
     path = "/" + req.url.path.strip("/")
+    if path.lower().startswith("/openai/"):
+        return await completions_proxy.unknown_path(req)  # in Azure's shape
     for pattern, methods in _PATTERNS:
         if pattern.fullmatch(path):
             allowed = ", ".join(methods)
