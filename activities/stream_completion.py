@@ -116,7 +116,8 @@ class Attempt:
     async def _answer(self, writer: JournalWriter, order: TurnOrder) -> dict[str, Any] | None:
         begin = writer.fold.begin
         assert begin is not None
-        async with Delivery(self._around.browser, begin.user, self.turn_id, begin.conversation_id) as delivery:
+        around, talk = self._around, begin.conversation_id
+        async with Delivery(around.browser, begin.user, self.turn_id, talk, around.line) as delivery:
             delivery.started(writer.fold.generation, self.number)
             request = TurnRequest.from_dict(begin.request)
             prompt = await self._prompt(request, order)

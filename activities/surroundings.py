@@ -12,8 +12,10 @@ from chat.conversation import Conversation
 from chat.delivery import Browser
 from chat.journal import JournalStore
 from chat.journal_writer import Clock
+from chat.pace import Pace
 from chat.quota import Quota
-from chat.relay import ChatModel, Pace
+from chat.relay import ChatModel
+from chat.send_line import SendLine
 
 # A claimant that is silent for this long beyond any wait it announced is taken for dead by its followers.
 SILENCE = 30.0
@@ -49,6 +51,7 @@ class Surroundings:
     system_prompt: str = ""
     pace: Pace = field(default_factory=Pace)
     silence: float = SILENCE
+    line: SendLine = field(default_factory=SendLine)
 
 
 async def surroundings(client: DurableOrchestrationClient) -> Surroundings:
@@ -62,4 +65,5 @@ async def surroundings(client: DurableOrchestrationClient) -> Surroundings:
         clock=clients.clock,
         new_id=clients.new_id,
         system_prompt=clients.settings().system_prompt,
+        line=clients.send_line(),
     )

@@ -26,6 +26,7 @@ from chat.errors import DeliveryFailed, MissingSetting
 from chat.journal_tails import JournalTails
 from chat.proxy_keys import ProxyKeys
 from chat.quota import Quota
+from chat.send_line import SendLine
 
 HUB = "chat"
 
@@ -174,6 +175,11 @@ def browser() -> Browser:
         return signalr()
     except MissingSetting as reason:
         return NoBrowser(reason)
+
+
+@cache
+def send_line() -> SendLine:
+    return SendLine(settings().signalr_sends_per_second)
 
 
 @cache

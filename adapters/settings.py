@@ -27,6 +27,7 @@ class Settings:
     reasoning_deployments: frozenset[str]
     signalr: str | None = field(repr=False)
     signalr_service_uri: str | None
+    signalr_sends_per_second: int
     event_hub_connection: str | None = field(repr=False)
     event_hub_namespace: str | None
     event_hub_name: str | None
@@ -63,6 +64,9 @@ class Settings:
             reasoning_deployments=frozenset(read.names("REASONING_DEPLOYMENTS")),
             signalr=read.text("AzureSignalRConnectionString"),
             signalr_service_uri=read.text("AzureSignalRConnectionString__serviceUri"),
+            # What one unit is documented to take of sends to users over REST, 2 KB each; with more units or several
+            # instances of the app it is units x 200 / instances.
+            signalr_sends_per_second=read.number("SIGNALR_SENDS_PER_SECOND", 200),
             event_hub_connection=read.text("AZURE_EVENTHUB_CONN_STR"),
             event_hub_namespace=read.text("AZURE_EVENTHUB_CONN_STR__fullyQualifiedNamespace"),
             event_hub_name=read.text("AZURE_EVENTHUB_NAME"),

@@ -52,7 +52,19 @@ class StorageUnavailable(ChatError):
 
 
 class DeliveryFailed(ChatError):
-    """This happened: SignalR did not take a message. The text is in the journal; browsers fetch it from there."""
+    """This happened: SignalR did not take a message. The text is in the journal; browsers fetch it from there.
+
+    `temporary`: the same message may be taken later. `refused`: it was one too many, and nobody should send for
+    `retry_after` seconds (None when the service did not say for how long).
+    """
+
+    def __init__(
+        self, message: str, *, temporary: bool = False, refused: bool = False, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.temporary = temporary or refused
+        self.refused = refused
+        self.retry_after = retry_after
 
 
 class LogUnavailable(ChatError):

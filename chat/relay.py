@@ -1,8 +1,8 @@
 """The relay: the model's answer on its way into the journal and to the browser.
 
 Theory of operation. A reader task takes chunks from the model as fast as they come, into an inbox. The writer takes
-the first text at once and then whatever came within a window of about 100 ms: one append, and when it succeeded one
-SignalR message. Only one append is in flight, so windows widen by themselves when storage or the machine is busy.
+the first text at once and then whatever came within a window of about 100 ms (chat/pace.py): one append, and when it
+succeeded the frame goes to the browser. Only one append is in flight.
 
 While nothing arrives the writer looks at the journal's end (a stop, another run's claim) every 200 ms, and says
 `alive` every 10 s, so that readers can tell a slow model from a dead worker.
@@ -21,6 +21,7 @@ from chat.errors import ModelFailure
 from chat.failure_policy import FailureClass
 from chat.frames import TextJoiner, utf16_length
 from chat.journal_writer import JournalWriter
+from chat.pace import Pace, Window
 from chat.records import Frame, Record, Redact, Restart, UpstreamSeen
 from chat.recovery import PrefixVerifier, Rung, Verified
 
@@ -38,16 +39,6 @@ class ChatModel(Protocol):
     """A model that streams completions. Entering and iterating raise ModelFailure; leaving closes the connection."""
 
     def stream(self, request: CompletionRequest) -> AbstractAsyncContextManager[CompletionStream]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often a writer does what; seconds."""
-
-    # 100 ms: about 53 messages for a 500-token answer at 100 tokens/s, and nobody sees the difference to fewer.
-    window: float = 0.1
-    look: float = 0.2
-    alive: float = 10.0
 
 
 @dataclass(slots=True)
@@ -161,15 +152,14 @@ class Relay:
     async def _write(self, inbox: _Inbox) -> None:
         time = asyncio.get_running_loop().time
         looked = appended = time()
-        due = 0.0  # the first text goes at once
+        window, due = Window(self._pace.window), 0.0  # the first text goes at once
         while not inbox.finished.is_set():
             if inbox.arrived.is_set():
                 await _until(inbox.finished, due - time())
                 started = time()
                 await self._flush(inbox)
                 looked = appended = time()
-                # Half a window of rest after a slow append: under load frames get longer, not more.
-                due = max(started + self._pace.window, appended + self._pace.window / 2)
+                due = window.next_after(started, appended)
             elif not await _until(inbox.arrived, looked + self._pace.look - time()):
                 if time() - appended >= self._pace.alive:
                     await self._writer.alive()

@@ -128,15 +128,16 @@ class ScriptedStream:
 class RecordingBrowser:
     """Keeps what is sent to it; fails as often as `failures` says."""
 
-    def __init__(self, failures: int = 0) -> None:
+    def __init__(self, failures: int = 0, *, temporary: bool = False) -> None:
         self.sent: list[tuple[str, str, list[Any]]] = []
         self.failures = failures
+        self.temporary = temporary
 
     async def send_to_user(self, user_id: str, target: str, arguments: list[Any]) -> None:
         await asyncio.sleep(0)
         if self.failures:
             self.failures -= 1
-            raise DeliveryFailed("503")
+            raise DeliveryFailed("503", temporary=self.temporary)
         self.sent.append((user_id, target, arguments))
 
     def arguments(self, target: str) -> list[list[Any]]:
