@@ -24,6 +24,7 @@ from stand_in.state_folder import DEFAULT_NAME, StateFolder
 STATE_DIR_VARIABLE = "STAND_IN_STATE_DIR"
 FREE_PORTS_VARIABLE = "STAND_IN_FREE_PORTS"
 NO_RESTART_VARIABLE = "STAND_IN_NO_RESTART"
+KEEP_RESTARTING_VARIABLE = "STAND_IN_KEEP_RESTARTING"
 
 
 def main(arguments: Sequence[str] | None = None, services: Sequence[Service] = SERVICES) -> int:
@@ -71,6 +72,13 @@ def _parser(services: Sequence[Service]) -> argparse.ArgumentParser:
         default=_flag(NO_RESTART_VARIABLE),
         help=f"leave a service that died as it is (environment: {NO_RESTART_VARIABLE}=1)",
     )
+    run.add_argument(
+        "--keep-restarting",
+        action="store_true",
+        default=_flag(KEEP_RESTARTING_VARIABLE),
+        help=f"start a service again at once however often it dies, for those who kill on purpose "
+        f"(environment: {KEEP_RESTARTING_VARIABLE}=1)",
+    )
     status = commands.add_parser("status", help="tell how a stack is; exit code 1 while it is not ready")
     status.add_argument("--state-dir", type=Path, help=state_help.format("."))
     status.add_argument("--json", action="store_true", help="as one JSON object, with the settings given to the app")
@@ -105,7 +113,7 @@ def _run(parsed: argparse.Namespace, services: tuple[Service, ...]) -> int:
     try:
         plan = _plan(parsed, services, settings, app)
         _introduce(app, folder, services, plan)
-        options = StackOptions(app, restart=not parsed.no_restart)
+        options = StackOptions(app, restart=not parsed.no_restart, keep_restarting=parsed.keep_restarting)
         stack = Stack(services, plan, options, folder, lock, os.environ, _say)
         asyncio.run(_until_signalled(stack))
     finally:
