@@ -6,6 +6,7 @@ from azure.durable_functions import DurableOrchestrationClient
 
 from activities.ending import announce_end
 from activities.surroundings import Surroundings, surroundings
+from chat.closing_steps import Closer
 from chat.journal import read_journal
 from chat.journal_writer import write_end
 from chat.outcome import end_of_giving_up
@@ -25,6 +26,6 @@ async def close(turn_id: str, around: Surroundings) -> dict[str, Any]:
         turn_id,
         fold,
         lambda seen: end_of_giving_up(seen, "given_up", message, "close_turn", around.clock.now()),
-        give_way=lambda seen: False,
+        Closer.CLOSE_TURN,
     )
     return await announce_end(fold, around)

@@ -14,18 +14,21 @@ a run that was fenced follows the journal to its end and returns that outcome, n
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from azure.durable_functions import DurableOrchestrationClient
 
 from activities.ending import announce_end
 from activities.surroundings import Surroundings, surroundings
+from chat.attempt_steps import Following, Run, Step, follow_step, next_step
+from chat.closing_steps import Closer
 from chat.completion import CompletionRequest
 from chat.conversation import Prompt, prompt_of
 from chat.conversation_order import TurnOrder
 from chat.delivery import Delivery
 from chat.errors import MissingSetting, ModelFailure
-from chat.failure_policy import MAX_CLAIMS, FailureClass, wait_before_retry
+from chat.failure_policy import FailureClass, wait_before_retry
 from chat.journal import Fold, read_journal
 from chat.journal_writer import Decided, Fenced, JournalChanged, JournalWriter, write_end
 from chat.outcome import end_of_answer, end_of_failure, end_of_giving_up, end_of_stop
@@ -52,10 +55,9 @@ class Attempt:
         self._around = around
         self.turn_id: str = request["turnId"]
         self.number: int = request["attempt"]
-        self._open_attempts = frozenset(request["open"])
-        self._look: Mapping[str, Any] | None = request.get("look")
+        look: Mapping[str, Any] | None = request.get("look")
+        self._run = Run(self.number, frozenset(request["open"]), look["position"] if look else None)
         self._writer_id = around.new_id()
-        self._polite = True
 
     async def run(self) -> dict[str, Any]:
         """Read the journal until something is decided; each pass begins with what it says now."""
@@ -66,30 +68,30 @@ class Attempt:
                 return result
 
     async def _step(self, fold: Fold, order: TurnOrder) -> dict[str, Any] | None:
-        if fold.end is None and fold.stop:
-            await self._end(fold, lambda seen: end_of_stop(seen, self._writer_id, self._now()))
-        if fold.end:
-            return await announce_end(fold, self._around)
-        if self._look is not None and fold.position != self._look["position"]:
-            return {"result": "not_needed"}
-        if self._polite and self._look is None and self._somebody_else_writes(fold):
-            await self._follow(fold)
-            return None
-        if fold.claims >= MAX_CLAIMS:
-            message = f"The answer was interrupted {fold.claims} times."
-            give_up = "attempts_exhausted"
-            await self._end(fold, lambda seen: end_of_giving_up(seen, give_up, message, self._writer_id, self._now()))
-            return None
-        blocking = await order.blocking_turn()
-        if blocking is not None:
-            await self._start_if_nobody_did(blocking, order)
-            return {"result": "waiting", "for": blocking}
-        return await self._claim_and_answer(fold, order)
+        match next_step(fold, self._run):
+            case Step.RETURN:
+                return await announce_end(fold, self._around)
+            case Step.END_STOP:
+                await self._end(fold, lambda seen: end_of_stop(seen, self._writer_id, self._now()))
+                return await announce_end(fold, self._around)
+            case Step.NOT_NEEDED:
+                return {"result": "not_needed"}
+            case Step.FOLLOW:
+                await self._follow(fold)
+            case Step.GIVE_UP:
+                await self._give_up(fold)
+            case Step.CLAIM:
+                blocking = await order.blocking_turn()
+                if blocking is None:
+                    return await self._claim_and_answer(fold, order)
+                await self._start_if_nobody_did(blocking, order)
+                return {"result": "waiting", "for": blocking}
+        return None
 
-    def _somebody_else_writes(self, fold: Fold) -> bool:
-        """Whether the last claim is of an attempt that may be alive: a later one, or one open beside this."""
-        claim = fold.claim
-        return claim is not None and (claim.attempt > self.number or claim.attempt in self._open_attempts)
+    async def _give_up(self, fold: Fold) -> None:
+        message = f"The answer was interrupted {fold.claims} times."
+        code = "attempts_exhausted"
+        await self._end(fold, lambda seen: end_of_giving_up(seen, code, message, self._writer_id, self._now()))
 
     async def _start_if_nobody_did(self, earlier: str, order: TurnOrder) -> None:
         """An earlier turn that was begun by a starter that died would keep this one waiting for ever."""
@@ -160,24 +162,20 @@ class Attempt:
         return prompt_of(self._around.system_prompt, earlier, request.prompt)
 
     async def _follow(self, fold: Fold) -> None:
-        """Read along until the journal ends, or its claimant has been silent for too long: then it may be claimed."""
+        """Read along until the outcome is decided, or the claimant was silent for too long: then it may be claimed."""
         time = asyncio.get_running_loop().time
         heard = time()
-        while fold.end is None:
-            waiting = max(0, fold.waiting.until - self._now()) / 1000 if fold.waiting else 0
-            if time() - heard > self._around.silence + waiting:
-                logger.warning(
-                    "The run that claimed this turn is silent; taking over.", extra={"turn_id": self.turn_id}
-                )
-                self._polite = False
-                return
+        while (step := follow_step(fold, time() - heard, self._now(), self._around.silence)) is Following.ON:
             await asyncio.sleep(FOLLOW_EVERY)
             data = await self._around.store.read(conversation_key_of(self.turn_id), self.turn_id, fold.position)
             if fold.apply_bytes(data):
                 heard = time()
+        if step is Following.TAKE_OVER:
+            logger.warning("The run that claimed this turn is silent; taking over.", extra={"turn_id": self.turn_id})
+            self._run = replace(self._run, polite=False)
 
     async def _end(self, fold: Fold, make_end: Callable[[Fold], End]) -> None:
-        await write_end(self._around.store, self.turn_id, fold, make_end, give_way=lambda seen: True)
+        await write_end(self._around.store, self.turn_id, fold, make_end, Closer.RUN)
 
     async def _order(self) -> TurnOrder:
         ids = await self._around.store.read_order(conversation_key_of(self.turn_id))

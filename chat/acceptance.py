@@ -12,17 +12,17 @@ Only when all are done the caller is told 202.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from chat import records
+from chat.acceptance_steps import Progress, Step, admission, next_step, verdict
 from chat.conversation_order import TurnOrder
 from chat.errors import ChatError, JournalMoved, StorageUnavailable
 from chat.journal import Fold, JournalStore, folded, read_journal
 from chat.journal_writer import Clock
-from chat.outcome import end_of_rejection
-from chat.records import Admit, Begin, End
-from chat.turn import QueuePolicy, TurnStatus, conversation_key_of
+from chat.records import Begin
+from chat.turn import conversation_key_of
 
 Result = TypeVar("Result")
 # A person waits for the 202: a starter gives up sooner than a writer.
@@ -85,14 +85,11 @@ class Acceptance:
             if refusal is not None:
                 raise refusal
             first, new = await self._begin(begin)
-        if first.request_hash != begin.request_hash:
-            raise KeyReused(begin.turn_id)
-        await self._finish(first, new=new)
-        return Accepted(first, new)
+        return await self._finish(begin.request_hash, first, new=new)
 
     async def resume(self, begin: Begin) -> None:
         """Go on with what the starter of this turn left undone: a begun turn is started by whoever finds it."""
-        await self._finish(begin, new=False)
+        await self._finish(begin.request_hash, begin, new=False)
 
     async def _existing(self, turn_id: str) -> Begin | None:
         """Create the journal, or read the `begin` of the one that is there (None when it is still empty)."""
@@ -111,39 +108,53 @@ class Acceptance:
             return first, False  # somebody else's, or an append of ours that had seemed to fail
         return begin, True
 
-    async def _finish(self, begin: Begin, *, new: bool) -> None:
-        turn_id, key = begin.turn_id, conversation_key_of(begin.turn_id)
+    async def _finish(self, asked: str, begin: Begin, *, new: bool) -> Accepted:
+        """Every step after `begin`, for a request with this hash."""
+        turn_id, progress = begin.turn_id, Progress(begin)
+        while True:
+            match next_step(asked, progress):
+                case Step.REFUSE_KEY:
+                    raise KeyReused(turn_id)
+                case Step.PLACE:
+                    await self._place(turn_id, new=new)
+                    progress = replace(progress, placed=True)
+                case Step.ADMIT:
+                    progress = replace(progress, admitted=await self._admit(turn_id))
+                case Step.REJECT:
+                    raise TurnRejected(turn_id)
+                case Step.START:
+                    # The winner of position 0 need not look: a second execution of a turn is harmless.
+                    if new or not await self._starter.exists(turn_id):
+                        await self._starter.start(turn_id)
+                    progress = replace(progress, started=True)
+                case Step.ACCEPTED:
+                    return Accepted(begin, new)
+
+    async def _place(self, turn_id: str, *, new: bool) -> None:
+        key = conversation_key_of(turn_id)
         if new or turn_id not in await self._store.read_order(key):
             await self._patiently(lambda: self._store.append_order(key, turn_id))
-        if begin.request["policy"] == QueuePolicy.REJECT:
-            await self._admit(begin)
-        # The winner of position 0 need not look: a second execution of a turn is harmless, each step is idempotent.
-        if new or not await self._starter.exists(turn_id):
-            await self._starter.start(turn_id)
 
-    async def _admit(self, begin: Begin) -> None:
+    async def _admit(self, turn_id: str) -> bool:
         """Under `reject`: append `admit`, or the `end` that says no; whatever is there already counts."""
-        fold = await read_journal(self._store, begin.turn_id)
-        if not fold.admitted and not fold.decided:
-            fold = await self._decide(begin, fold)
-        if fold.status is TurnStatus.REJECTED:
-            raise TurnRejected(begin.turn_id)
+        fold = await read_journal(self._store, turn_id)
+        while (admitted := admission(fold)) is None:
+            fold = await self._decide(turn_id, fold)
+        return admitted
 
-    async def _decide(self, begin: Begin, fold: Fold) -> Fold:
-        key = conversation_key_of(begin.turn_id)
-        order = TurnOrder(self._store, await self._store.read_order(key), begin.turn_id)
+    async def _decide(self, turn_id: str, fold: Fold) -> Fold:
+        key = conversation_key_of(turn_id)
+        order = TurnOrder(self._store, await self._store.read_order(key), turn_id)
         blocking = await order.blocking_turn()
-        verdict: Admit | End = Admit(self._clock.now())
-        if blocking is not None:
-            verdict = end_of_rejection(fold, "starter", self._clock.now())
-            if not await self._starter.exists(blocking):
-                await self._starter.start(blocking)
+        if blocking is not None and not await self._starter.exists(blocking):
+            await self._starter.start(blocking)
+        said = verdict(fold, blocking, self._clock.now())
         try:
-            data = records.encode(verdict)
-            await self._patiently(lambda: self._store.append(key, begin.turn_id, data, fold.position))
+            data = records.encode(said)
+            await self._patiently(lambda: self._store.append(key, turn_id, data, fold.position))
         except JournalMoved:
-            return await read_journal(self._store, begin.turn_id)
-        fold.apply(verdict, fold.position + len(data))
+            return await read_journal(self._store, turn_id)
+        fold.apply(said, fold.position + len(data))
         return fold
 
     async def _patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:

@@ -5,10 +5,31 @@ ends wakes the nearest later turn that has not ended.
 """
 
 from collections.abc import Sequence
+from enum import Enum, auto
 
 from chat.conversation import Conversation, FinishedTurn
 from chat.errors import JournalMissing
 from chat.journal import Fold, JournalStore, read_journal
+
+
+class Standing(Enum):
+    """What an earlier turn is to one that wants to speak."""
+
+    SILENT = auto()  # it never spoke: the one before it counts
+    OVER = auto()  # the way is free
+    RUNNING = auto()  # it has to be waited for
+
+
+def standing(fold: Fold | None) -> Standing:
+    """Of an earlier turn with this journal; None when it was deleted with its conversation."""
+    if fold is None or (fold.end and not fold.claims):
+        return Standing.SILENT
+    return Standing.OVER if fold.end else Standing.RUNNING
+
+
+def may_wait(fold: Fold | None) -> bool:
+    """Whether a later turn with this journal is one to wake."""
+    return fold is not None and fold.end is None
 
 
 class TurnOrder:
@@ -40,17 +61,17 @@ class TurnOrder:
     async def blocking_turn(self) -> str | None:
         """The running turn that this one has to wait for, if any."""
         for turn_id in reversed(self.earlier):
-            fold = await self.journal(turn_id)
-            if fold is None or (fold.end and not fold.claims):
-                continue
-            return None if fold.end else turn_id
+            match standing(await self.journal(turn_id)):
+                case Standing.RUNNING:
+                    return turn_id
+                case Standing.OVER:
+                    return None
         return None
 
     async def next_turn(self) -> str | None:
         """The nearest later turn that has not ended: the one to wake."""
         for turn_id in self.later:
-            fold = await self.journal(turn_id)
-            if fold is not None and fold.end is None:
+            if may_wait(await self.journal(turn_id)):
                 return turn_id
         return None
 

@@ -122,12 +122,17 @@ class Fold:
                 self._pieces[:] = [redacted(self.text, record.offset, record.length)]
 
     def apply_bytes(self, data: bytes) -> list[Record]:
-        """Take in the records in these bytes, which follow the position; returns them."""
+        """Take in the records in these bytes, which follow the position; returns them.
+
+        The position moves behind lines of a kind that this version does not know, too: else whoever appends would be
+        told for ever that somebody wrote in between.
+        """
         start = self.position
         found = []
         for record, end in records.decode(data):
             self.apply(record, start + end)
             found.append(record)
+        self.position = start + data.rfind(b"\n") + 1
         return found
 
     @property
@@ -161,7 +166,8 @@ def folded_to_end(data: bytes) -> Fold:
 
 async def read_journal(store: JournalStore, turn_id: str) -> Fold:
     """The whole journal of a turn, folded. Raises JournalMissing when there is no `begin`."""
-    fold = folded(records.decode(await store.read(conversation_key_of(turn_id), turn_id)))
+    fold = Fold()
+    fold.apply_bytes(await store.read(conversation_key_of(turn_id), turn_id))
     if fold.begin is None:
         raise JournalMissing(turn_id)
     return fold

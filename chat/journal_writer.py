@@ -11,10 +11,12 @@ the journal ends. When that fails the writer reads what came in between, whole a
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from typing import Protocol
 
 from chat import records
+from chat.closing_steps import Closer, gives_way
 from chat.errors import ChatError, JournalMoved, StorageUnavailable
 from chat.journal import Fold, JournalStore
 from chat.records import Alive, Claim, End, Record
@@ -37,6 +39,27 @@ class Fenced(ChatError):
 
 class JournalChanged(ChatError):
     """This happened: records that are no claim, stop or end came in between. The journal is to be read again."""
+
+
+class Tail(Enum):
+    """What the records mean that came after a writer's position."""
+
+    NOTHING = auto()
+    APPLIED = auto()  # the writer's own, and nothing after them
+    DECIDED = auto()
+    FENCED = auto()
+    CHANGED = auto()
+
+
+def meaning_of_tail(fold: Fold, writer_id: str, found: Sequence[Record], own: Sequence[Record]) -> Tail:
+    """`found` came after the writer's position and is in the fold by now; `own` is what it tried to append."""
+    if not found and not own:
+        return Tail.NOTHING
+    if fold.decided:
+        return Tail.DECIDED
+    if any(isinstance(record, Claim) and record.writer != writer_id for record in found):
+        return Tail.FENCED
+    return Tail.APPLIED if own and list(found) == list(own) else Tail.CHANGED
 
 
 class Clock(Protocol):
@@ -96,24 +119,24 @@ class JournalWriter:
         tail = await self._store.read(self._key, self.turn_id, self.fold.position)
         if not tail and not own:
             return False
-        applied = bool(own) and tail.startswith(own)
-        claims = [record for record in self.fold.apply_bytes(tail) if isinstance(record, Claim)]
-        if self.fold.decided:
-            raise Decided(self.turn_id)
-        if any(claim.writer != self.writer_id for claim in claims):
-            raise Fenced(self.turn_id)
-        if applied and len(tail) == len(own):
-            return True
-        raise JournalChanged(self.turn_id)
+        tried = [record for record, _ in records.decode(own)]
+        meaning = meaning_of_tail(self.fold, self.writer_id, self.fold.apply_bytes(tail), tried)
+        match meaning:
+            case Tail.DECIDED:
+                raise Decided(self.turn_id)
+            case Tail.FENCED:
+                raise Fenced(self.turn_id)
+            case Tail.CHANGED:
+                raise JournalChanged(self.turn_id)
+        return meaning is Tail.APPLIED
 
 
 async def write_end(
-    store: JournalStore, turn_id: str, fold: Fold, make_end: Callable[[Fold], End], *, give_way: Callable[[Fold], bool]
+    store: JournalStore, turn_id: str, fold: Fold, make_end: Callable[[Fold], End], closer: Closer
 ) -> bool:
     """Write the `end` that belongs to the journal as folded; after a failed condition fold again and say it anew.
 
-    Returns True when the journal has an end (this one or another's). `give_way(fold)` is asked after somebody wrote in
-    between and nothing is decided yet: True leaves the turn to them, and False is returned.
+    Returns True when the journal has an end (this one or another's), False when the closer gave way to others.
     """
     key = conversation_key_of(turn_id)
     waits = iter(UNKNOWN_OUTCOME_WAITS)
@@ -123,7 +146,7 @@ async def write_end(
             position = await store.append(key, turn_id, records.encode(end), fold.position)
         except JournalMoved:
             fold.apply_bytes(await store.read(key, turn_id, fold.position))
-            if not fold.decided and give_way(fold):
+            if not fold.decided and gives_way(closer):
                 return False
         except StorageUnavailable:
             wait = next(waits, None)

@@ -18,6 +18,7 @@ from adapters.settings import Settings
 from chat.acceptance import Acceptance
 from chat.errors import InvalidInput, JournalMissing
 from chat.journal import Fold, JournalStore, read_journal
+from chat.reader_steps import Help, help_for
 from chat.records import Begin
 from chat.turn import (
     RequestLimits,
@@ -41,8 +42,6 @@ POLL_EVERY = 0.15
 CHECK_EVERY = 2.0  # a long poll that finds nothing looks at the whole journal so often
 # A burst is accepted a few at a time: all at once would all be slow, and those begun first stream sooner this way.
 ACCEPTING = asyncio.Semaphore(4)
-SILENCE = 20_000  # ms without a record (an `alive` comes every 10 s) after which a run is taken for dead
-UNSTARTED = 2_000  # ms after `begin` within which a starter may still be at it
 
 logger = logging.getLogger(__name__)
 
@@ -193,14 +192,13 @@ async def check_owner(req: Request, turn: str) -> None:
 
 async def help_along(fold: Fold, client: DurableOrchestrationClient) -> None:
     """Start a begun turn that nobody started; tell a silent one's orchestration to look after it."""
-    if fold.end or fold.begin is None:
+    needed = help_for(fold, clients.clock.now())
+    if needed is Help.NONE or fold.begin is None:
         return
-    instances, turn, now = DurableInstances(client), fold.begin.turn_id, clients.clock.now()
-    waiting_until = fold.waiting.until if fold.waiting else 0
-    silent = now - max(fold.last_at, waiting_until)
-    if fold.claims == 0 and silent > UNSTARTED and not await instances.exists(turn):
+    instances, turn = DurableInstances(client), fold.begin.turn_id
+    if needed is Help.START and not await instances.exists(turn):
         logger.warning("A turn was begun and not started; starting it.", extra={"turn_id": turn})
         await Acceptance(clients.journal(), instances, clients.clock).resume(fold.begin)
-    elif fold.claims > 0 and silent > SILENCE and clients.first_look(turn, fold.claims):
+    elif needed is Help.LOOK and clients.first_look(turn, fold.claims):
         logger.warning("A running turn is silent; its orchestration looks after it.", extra={"turn_id": turn})
         await instances.look(turn, fold.claims, fold.position)

@@ -1,1 +1,1 @@
-"""Emulator of Azure OpenAI's chat completions: the wire contract of the service, with a scripted model behind it."""
+"""Emulator of Azure OpenAI: chat completions, responses, embeddings; a scripted model behind the service's contract."""

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from stand_in.azure_openai.errors import Refused, ResourceNotFound
+from stand_in.azure_openai.errors import InvalidRequest, Refused, ResourceNotFound
 
 EMULATOR_KEY = "stand-in-model-key"  # not a secret: it opens nothing but an emulator on this machine
 TOKEN_AUDIENCES = (
@@ -32,6 +32,7 @@ API_VERSIONS = frozenset((
 # fmt: on
 V1_API_VERSIONS = frozenset(("v1", "preview", "latest"))
 STREAM_OPTIONS_SINCE = "2024-08-01"
+RESPONSES_SINCE = "2025-03-01-preview"
 _BEARER = re.compile(r"Bearer +(\S+) *$", re.IGNORECASE)
 
 
@@ -82,6 +83,14 @@ def check_v1_version(version: str | None) -> str:
             f"/openai/v1 takes no api-version, or {', '.join(sorted(V1_API_VERSIONS))}; not {version!r}"
         )
     return version or "v1"
+
+
+def check_responses_version(version: str) -> None:
+    """The Responses API came with a late classic version."""
+    if version not in V1_API_VERSIONS and version < RESPONSES_SINCE:
+        raise InvalidRequest(
+            f"Azure OpenAI Responses API is enabled only for api-version {RESPONSES_SINCE} and later", code="BadRequest"
+        )
 
 
 def knows_stream_options(version: str) -> bool:

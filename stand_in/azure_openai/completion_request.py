@@ -7,12 +7,14 @@ have rules of their own.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from stand_in.azure_openai.access import knows_stream_options
 from stand_in.azure_openai.deployments import Deployment
 from stand_in.azure_openai.errors import ContextLengthExceeded, InvalidRequest, NotEmulated, UnsupportedParameter
+from stand_in.azure_openai.structured_output import parse_format
 from stand_in.azure_openai.tokens import estimate_prompt_tokens
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -27,6 +29,8 @@ OBEYED = {
     "n",
     "reasoning_effort",
     "tools",
+    "tool_choice",
+    "response_format",
 }
 WITHOUT_EFFECT = {
     "seed",
@@ -50,6 +54,7 @@ NOT_EMULATED = {
 }
 RANGES = {"temperature": (0, 2), "top_p": (0, 1), "presence_penalty": (-2, 2), "frequency_penalty": (-2, 2)}
 NOT_FOR_REASONING = {*RANGES, "logprobs", "top_logprobs", "logit_bias"}
+MOST_CHOICES = 128
 REASONING_EFFORTS = ("none", "minimal", "low", "medium", "high")
 
 
@@ -72,7 +77,10 @@ class CompletionRequest:
     stop: tuple[str, ...]
     reasoning_effort: str
     prompt_tokens: int
-    tools: frozenset[str]  # names of the functions that may be called
+    tools: Mapping[str, dict[str, Any]]  # the functions that may be called, with the schema of their parameters
+    forced_tool: str | None = None  # the one that has to be called; "" for any
+    schema: dict[str, Any] | None = None  # what the answer has to be an instance of
+    choices: int = 1
 
     @property
     def messages_hash(self) -> str:
@@ -96,6 +104,7 @@ def parse_completion_request(body: bytes, deployment: Deployment, api_version: s
     stream = _flag(values, "stream")
     prompt_tokens = estimate_prompt_tokens([message.text for message in messages])
     max_tokens = _parse_max_tokens(values, deployment)
+    tools = _parse_tools(values)
     if prompt_tokens > deployment.context_tokens:
         raise ContextLengthExceeded(deployment.context_tokens, prompt_tokens)
     return CompletionRequest(
@@ -106,18 +115,15 @@ def parse_completion_request(body: bytes, deployment: Deployment, api_version: s
         stop=_parse_stop(values.get("stop")),
         reasoning_effort=values.get("reasoning_effort") or "medium",
         prompt_tokens=prompt_tokens,
-        tools=_parse_tools(values),
+        tools=tools,
+        forced_tool=_parse_forced_tool(values.get("tool_choice"), tools),
+        schema=parse_format(values.get("response_format"), "response_format", [message.text for message in messages]),
+        choices=_parse_choices(values.get("n")),
     )
 
 
 def _check_parameters(values: dict[str, Any], deployment: Deployment) -> None:
-    known = (
-        OBEYED
-        | WITHOUT_EFFECT
-        | NOT_EMULATED
-        | set(RANGES)
-        | {"logprobs", "response_format", "tool_choice", "function_call"}
-    )
+    known = OBEYED | WITHOUT_EFFECT | NOT_EMULATED | set(RANGES) | {"logprobs", "function_call"}
     for name, value in values.items():
         if name not in known:
             raise InvalidRequest(f"Unrecognized request argument supplied: {name}")
@@ -136,16 +142,10 @@ def _check_parameters(values: dict[str, Any], deployment: Deployment) -> None:
 
 def _check_choices(values: dict[str, Any], deployment: Deployment) -> None:
     """Parameters of which some values work: those that ask for nothing special."""
-    if values.get("n") not in (None, 1):
-        raise NotEmulated("more than one choice (n)", "n")
     if values.get("logprobs") not in (None, False):
         raise NotEmulated("logprobs", "logprobs")
-    response_format = values.get("response_format")
-    if response_format is not None and response_format != {"type": "text"}:
-        raise NotEmulated("a response_format other than text", "response_format")
-    for name in ("tool_choice", "function_call"):
-        if values.get(name) not in (None, "none", "auto"):
-            raise NotEmulated(f"forced tool calls ({name})", name)
+    if values.get("function_call") not in (None, "none", "auto"):
+        raise NotEmulated("forced calls of functions (use tools and tool_choice)", "function_call")
     effort = values.get("reasoning_effort")
     if effort is not None and not deployment.is_reasoning:
         raise InvalidRequest("Unrecognized request argument supplied: reasoning_effort")
@@ -185,14 +185,38 @@ def _parse_part(value: object, where: str) -> str:
     raise InvalidRequest(f"Invalid '{where}': a part is {{'type': 'text', 'text': ...}}.", where)
 
 
-def _parse_tools(values: dict[str, Any]) -> frozenset[str]:
+def _parse_tools(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     tools = values.get("tools") or []
     try:
-        names = frozenset(str(tool["function"]["name"]) for tool in tools)
-    except (TypeError, KeyError) as error:
+        offered = {str(tool["function"]["name"]): dict(tool["function"].get("parameters") or {}) for tool in tools}
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
         message = "Invalid 'tools': a list of {'type': 'function', 'function': {'name': ...}}."
         raise InvalidRequest(message, "tools") from error
-    return frozenset() if values.get("tool_choice") == "none" else names
+    return {} if values.get("tool_choice") == "none" else offered
+
+
+def _parse_forced_tool(choice: Any, tools: Mapping[str, dict[str, Any]]) -> str | None:
+    if choice in (None, "none", "auto"):
+        return None
+    if choice == "required":
+        name = ""
+    else:
+        try:
+            name = str(choice["function"]["name"])
+        except (TypeError, KeyError) as error:
+            message = "Invalid 'tool_choice': none, auto, required or {'type': 'function', 'function': {'name': ...}}."
+            raise InvalidRequest(message, "tool_choice") from error
+    if not tools or (name and name not in tools):
+        raise InvalidRequest(f"Invalid 'tool_choice': {name or 'required'!r} is not among the tools.", "tool_choice")
+    return name
+
+
+def _parse_choices(value: object) -> int:
+    if value is None:
+        return 1
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_CHOICES:
+        raise InvalidRequest(f"Invalid 'n': expected an integer from 1 to {MOST_CHOICES}.", "n")
+    return value
 
 
 def _flag(values: dict[str, Any], name: str) -> bool:

@@ -10,6 +10,9 @@ by a directive in the prompt (`directives.py`).
 | STAND_IN_MODEL_BURST_SECONDS | text is held back and released in bursts this far apart, as the default filter does |
 | STAND_IN_MODEL_ASYNC_FILTER | `true`: annotations come late, in chunks of their own |
 | STAND_IN_MODEL_DEPLOYMENTS | more deployments: `name` or `name=model`, separated by commas; like `gpt-4o-mini` |
+
+Each deployment has a twin whose name ends in `-drift`: the same model, which answers each call with another text, as a
+real one does. The others say the same to the same messages.
 """
 
 import math
@@ -86,6 +89,7 @@ class Deployment:
     context_tokens: int = 128_000
     max_output_tokens: int = 32_768  # as gpt-4.1; `#length 102400` fits
     is_reasoning: bool = False
+    drifts: bool = False  # another text on each call, as if every question had `#drift`
 
 
 # Speeds near what is measured on Azure (time to first token, tokens a second), made pleasant for people where the real
@@ -98,6 +102,8 @@ DEFAULT_DEPLOYMENTS = (
     Deployment("fast", "gpt-4o-mini-2024-07-18", Speed(200, 0.05)),
     Deployment("zero", "gpt-4o-mini-2024-07-18", Speed(math.inf, 0.0)),
 )
+
+DRIFT_SUFFIX = "-drift"
 
 _ENVIRONMENT = {
     "STAND_IN_MODEL_TOKENS_PER_SECOND": "tokens_per_second",
@@ -125,11 +131,13 @@ class Deployments:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment_speed = _read_speed(environment)
         self._originals = {deployment.name: deployment for deployment in DEFAULT_DEPLOYMENTS}
+        like = DEFAULT_DEPLOYMENTS[0]
         for entry in environment.get("STAND_IN_MODEL_DEPLOYMENTS", "").split(","):
             name, _, model = entry.strip().partition("=")
             if name:
-                like = DEFAULT_DEPLOYMENTS[0]
                 self._originals[name] = replace(like, name=name, model=model or like.model)
+        twins = [replace(each, name=each.name + DRIFT_SUFFIX, drifts=True) for each in self._originals.values()]
+        self._originals |= {twin.name: twin for twin in twins}
         self._current: dict[str, Deployment] = {}
         self.reset()
 

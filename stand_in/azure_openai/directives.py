@@ -14,6 +14,7 @@ They stand in the last user message, at the start of a line or after a space; th
 | `#split surrogates` | an emoji's two UTF-16 halves arrive in two deltas, as real services do now and then |
 | `#tool NAME JSON` | a call of a tool that the request offers, to the end of the line; text once its result arrived |
 | `#drift` | the answer is another one on each call; `#drift after=N` keeps its first N tokens |
+| `#continue HOW` | how a request to continue the answer is obeyed: see `continuation.py` |
 | `#fault ...` | something goes wrong: see `faults.py` |
 
 What begins with another word is no directive (people write hashtags); a directive with a wrong argument is refused.
@@ -30,7 +31,10 @@ from stand_in.azure_openai.faults import Fault, parse_fault
 from stand_in.azure_openai.prose import SCRIPTS
 
 MAX_ANSWER_CHARACTERS = 2_000_000
-_DIRECTIVE = re.compile(r"(?:^|(?<=\s))#(say|repeat|tool|length|script|speed|first|burst|split|drift|fault)\b[ \t]*")
+_DIRECTIVE = re.compile(
+    r"(?:^|(?<=\s))#(say|repeat|tool|length|script|speed|first|burst|split|drift|continue|fault)\b[ \t]*"
+)
+CONTINUATIONS = ("exact", "more", "bare", "afresh", "quoted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class Directives:
     split_surrogates: bool = False
     tool_calls: tuple[tuple[str, str], ...] = ()  # names and arguments
     drift_after: int | None = None  # None: no drift
+    continuation: str = "exact"  # one of CONTINUATIONS
     faults: tuple[Fault, ...] = ()
     rest: str = field(default="", compare=False)  # the message without its directives
 
@@ -153,6 +158,13 @@ def _drift(found: Directives, text: str) -> Directives:
     return replace(found, drift_after=_count(after))
 
 
+def _continue(found: Directives, text: str) -> Directives:
+    how = _words(text, f"one of {', '.join(CONTINUATIONS)}")[0]
+    if how not in CONTINUATIONS:
+        raise ValueError(f"one of {', '.join(CONTINUATIONS)}")
+    return replace(found, continuation=how)
+
+
 def _fault(found: Directives, text: str) -> Directives:
     return replace(found, faults=(*found.faults, parse_fault(text)))
 
@@ -168,5 +180,6 @@ _READERS: dict[str, Callable[[Directives, str], Directives]] = {
     "split": _split,
     "tool": _tool,
     "drift": _drift,
+    "continue": _continue,
     "fault": _fault,
 }

@@ -4,6 +4,7 @@ ModelApiError
 ├── Refused             401: the key or token is not accepted
 ├── ResourceNotFound    404: no such path or api-version
 ├── DeploymentNotFound  404: no deployment of that name
+├── ResponseNotFound    404: no stored response of that id
 ├── InvalidRequest      400: a parameter is missing, malformed, unknown or out of range
 │   ├── UnsupportedParameter   400: this kind of model does not take it
 │   └── NotEmulated            400: the service has it, this emulator does not
@@ -87,6 +88,13 @@ class DeploymentNotFound(ModelApiError):
         )
 
 
+class ResponseNotFound(ModelApiError):
+    """This happened: no stored response has this id, or it was deleted."""
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(404, None, f"Response with id '{response_id}' not found.", kind="invalid_request_error")
+
+
 class InvalidRequest(ModelApiError):
     """This happened: the body is wrong; `param` names where."""
 
@@ -113,14 +121,14 @@ class NotEmulated(InvalidRequest):
 class ContextLengthExceeded(ModelApiError):
     """This happened: the prompt is longer than the model's context."""
 
-    def __init__(self, limit: int, found: int) -> None:
+    def __init__(self, limit: int, found: int, param: str = "messages") -> None:
         super().__init__(
             400,
             "context_length_exceeded",
             f"This model's maximum context length is {limit} tokens. However, your messages resulted in {found} tokens."
             " Please reduce the length of the messages.",
             kind="invalid_request_error",
-            param="messages",
+            param=param,
         )
 
 

@@ -54,6 +54,13 @@ class PacedSender:
             if self._timer is not None:
                 self._timer.cancel()
 
+    def stop(self) -> None:
+        """Nothing more is written, from now on; `send` returns."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._finished is not None and not self._finished.done():
+            self._finished.set_result(None)
+
     def _due(self, event: Event) -> float:
         elapsed = event.tokens_before * self._interval
         if self._burst:

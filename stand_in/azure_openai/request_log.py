@@ -4,6 +4,7 @@ Bodies are kept in memory (the last few hundred) and shown only to who asks for 
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +14,17 @@ KEPT_BODY_BYTES = 32 * 1024 * 1024
 
 @dataclass(slots=True)
 class RequestRecord:
-    """One call. Times are Unix seconds; `disconnected_at` is set when the client left before its answer was whole."""
+    """One call. Times are Unix seconds; `disconnected_at` is set when the client left before its answer was whole.
+
+    `tokens_sent` went over this call's connection, `tokens_produced` were made for it: a background response goes on
+    without its client, and what was made for it stands with the call that created it.
+    """
 
     number: int
     path: str
     api_version: str | None
     received_at: float
+    kind: str = ""  # the operation, like chat.completions or responses.create
     peer: str | None = None  # address and port of the client: tells which calls shared a connection
     deployment: str | None = None
     access: str | None = None
@@ -32,13 +38,18 @@ class RequestRecord:
     error_code: str | None = None
     headers_at: float | None = None
     tokens_sent: int = 0
+    response_id: str | None = None
+    produced: Callable[[], int] | None = field(default=None, repr=False)  # where production is not this connection's
     finish_reason: str | None = None
     ended_at: float | None = None
     disconnected_at: float | None = None
     body: bytes = field(default=b"", repr=False)
 
     def to_dict(self, *, with_body: bool) -> dict[str, Any]:
-        members = {name: getattr(self, name) for name in self.__slots__ if name != "body"}
+        members = {name: getattr(self, name) for name in self.__slots__ if name not in ("body", "produced")}
+        members["tokens_produced"] = self.tokens_sent if self.produced is None else self.produced()
+        closed = self.disconnected_at
+        members["disconnected_ms"] = None if closed is None else round((closed - self.received_at) * 1000, 1)
         return members | {"body": self.body.decode("utf-8", "replace")} if with_body else members
 
 
@@ -51,9 +62,9 @@ class RequestLog:
         self._body_bytes = 0
         self._count = 0
 
-    def open(self, path: str, api_version: str | None, now: float) -> RequestRecord:
+    def open(self, path: str, api_version: str | None, now: float, *, kind: str = "") -> RequestRecord:
         self._count += 1
-        record = RequestRecord(self._count, path, api_version, now)
+        record = RequestRecord(self._count, path, api_version, now, kind)
         self._records.append(record)
         return record
 
@@ -72,11 +83,14 @@ class RequestLog:
         self._body_bytes = 0
         self._count = 0
 
+    def open_requests(self) -> list[RequestRecord]:
+        return [record for record in self._records if record.ended_at is None and record.disconnected_at is None]
+
     def to_dict(self, *, with_bodies: bool, after: int) -> dict[str, Any]:
         records = [record for record in self._records if record.number > after]
         return {
             "count": self._count,
-            "open": sum(1 for record in self._records if record.ended_at is None and record.disconnected_at is None),
+            "open": len(self.open_requests()),
             "disconnected": sum(1 for record in self._records if record.disconnected_at is not None),
             "requests": [record.to_dict(with_body=with_bodies) for record in records],
         }

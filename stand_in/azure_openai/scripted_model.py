@@ -4,29 +4,30 @@ That is what lets a client compare a regenerated answer with what it stored of t
 answer is a short friendly demonstration in Markdown, which says what it is, quotes the question and tells how many
 earlier messages arrived. Words in the question choose what it shows: code, table, list, emoji, long, demo (all).
 
-A request to continue is obeyed as a good model would: when an unfinished assistant message is followed by a last
-message that says "continue", the answer is the rest of what the script had to say, beginning with the tail that the
-instruction quotes (else the last 40 characters), so that a client can splice it. Text and pace of such an answer follow
-the directives of the question, its faults do not apply.
+A request to continue is obeyed too (`continuation.py`). Text and pace of such an answer follow the directives of the
+question; of its faults those with `when=continued` apply.
 """
 
 import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from stand_in.azure_openai.completion_request import PromptMessage, hash_messages
+from stand_in.azure_openai.continuation import asks_to_continue, continue_text, quoted_tail, salt_in
 from stand_in.azure_openai.directives import Directives, parse_directives
 from stand_in.azure_openai.prose import write_prose, write_sentences
+from stand_in.azure_openai.structured_output import write_json
 from stand_in.azure_openai.tokens import split_tokens
 
 SCRIPT_CHARACTERS = 400  # of `#script` without `#length`
-REPEATED_TAIL = 40
-INSTRUCTING_ROLES = ("user", "system", "developer")
 QUOTED_CHARACTERS = 280
-SHORTEST_QUOTED_TAIL = 8
-_CONTINUE = re.compile(r"\bcontinue\b|続け|継続", re.IGNORECASE)
 _JAPANESE = re.compile(r"[\u3040-\u30ff]")
+
+
+def _new_salt() -> str:
+    return secrets.token_hex(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,59 +36,95 @@ class Script:
 
     text: str
     directives: Directives
+    fault_key: str = ""  # calls with the same key count the same faults
 
 
-def write_script(messages: tuple[PromptMessage, ...], salt: Callable[[], str] = lambda: secrets.token_hex(4)) -> Script:
-    """The answer to these messages; `salt` makes answers with `#drift` differ."""
-    continuation = _continue(messages, salt)
+def write_script(
+    messages: tuple[PromptMessage, ...],
+    salt: Callable[[], str] = _new_salt,
+    *,
+    drifts: bool = False,
+    schema: dict[str, Any] | None = None,
+    variant: str = "",
+) -> Script:
+    """The answer to these messages.
+
+    `salt` makes drifting answers differ, `schema` is what the answer has to be an instance of, a `variant` is another
+    choice of `n`.
+    """
+    continuation = _continue(messages, salt, drifts, schema)
     if continuation is not None:
         return continuation
-    last = _last_user_index(messages)
-    question = messages[last].text if last is not None else ""
-    directives = parse_directives(question)
-    seed = hash_messages(messages)
-    text = _write(messages, directives, seed)
-    if directives.drift_after is not None:
-        kept = "".join(split_tokens(text)[: directives.drift_after])
-        text = kept + f"({salt()}) " + _write(messages, directives, seed + salt())[len(kept) :]
-    return Script(text, directives)
+    question = _Question(messages, drifts, schema, variant)
+    faults = tuple(fault for fault in question.directives.faults if not fault.is_continued)
+    return Script(question.answer(salt), replace(question.directives, faults=faults), hash_messages(messages))
+
+
+class _Question:
+    """Messages that are answered from the script."""
+
+    def __init__(
+        self, messages: tuple[PromptMessage, ...], drifts: bool, schema: dict[str, Any] | None, variant: str = ""
+    ) -> None:
+        last = _last_user_index(messages)
+        self._messages = messages
+        self.directives = parse_directives(messages[last].text if last is not None else "")
+        self._seed = hash_messages(messages) + variant
+        drift_after = self.directives.drift_after
+        self._drift_after = 0 if drift_after is None and drifts else drift_after
+        self._schema = schema
+        self._steady = self._write(self._seed)
+
+    @property
+    def kept(self) -> str | None:
+        """What a drifting answer always begins with; None when it does not drift. JSON would break, so it does not."""
+        if self._drift_after is None or self._schema is not None:
+            return None
+        return "".join(split_tokens(self._steady)[: self._drift_after])
+
+    def answer(self, salt: Callable[[], str]) -> str:
+        kept = self.kept
+        if kept is None:
+            return self._steady
+        chosen = salt()
+        return f"{kept}({chosen}) " + self._write(self._seed + chosen)[len(kept) :]
+
+    def _write(self, seed: str) -> str:
+        directives = self.directives
+        if directives.say is not None:
+            return directives.say
+        if self._schema is not None:
+            return write_json(self._schema, seed)
+        if directives.length is not None or directives.script is not None:
+            length = SCRIPT_CHARACTERS if directives.length is None else directives.length
+            return write_prose(directives.script or "latin", seed, length)
+        return _demonstrate(self._messages, directives.rest, seed)
 
 
 def _last_user_index(messages: tuple[PromptMessage, ...]) -> int | None:
     return next((index for index in range(len(messages) - 1, -1, -1) if messages[index].role == "user"), None)
 
 
-def _write(messages: tuple[PromptMessage, ...], directives: Directives, seed: str) -> str:
-    if directives.say is not None:
-        return directives.say
-    if directives.length is not None or directives.script is not None:
-        length = SCRIPT_CHARACTERS if directives.length is None else directives.length
-        return write_prose(directives.script or "latin", seed, length)
-    return _demonstrate(messages, directives.rest, seed)
-
-
-def _continue(messages: tuple[PromptMessage, ...], salt: Callable[[], str]) -> Script | None:
+def _continue(
+    messages: tuple[PromptMessage, ...], salt: Callable[[], str], drifts: bool, schema: dict[str, Any] | None
+) -> Script | None:
     """The rest of an unfinished answer, if the last message asks for that; None when it is a question like others."""
-    if len(messages) < 3 or messages[-2].role != "assistant" or messages[-1].role not in INSTRUCTING_ROLES:
+    partial, instruction = (messages[-2].text, messages[-1].text) if len(messages) > 1 else ("", "")
+    if not asks_to_continue([message.role for message in messages], partial, instruction):
         return None
-    partial, instruction = messages[-2].text, messages[-1].text
-    if not partial or not _CONTINUE.search(instruction):
-        return None
-    whole = write_script(messages[:-2], salt)
-    quoted = _quoted_tail(partial, instruction)
-    is_unfinished = whole.text.startswith(partial) and whole.text != partial
-    if not (quoted or is_unfinished or whole.directives.drift_after is not None):
+    question = _Question(messages[:-2], drifts, schema)
+    kept = question.kept
+    whole = question.answer(salt if kept is None else lambda: salt_in(partial, kept, salt))
+    quoted = quoted_tail(partial, instruction)
+    if not (quoted or kept is not None or (whole.startswith(partial) and whole != partial)):
         return None  # somebody says "continue" after an answer that was whole, or that is not from this script
-    rest = whole.text[len(partial) :] if whole.text.startswith(partial) else f" … {whole.text}"
-    return Script((quoted or partial[-REPEATED_TAIL:]) + rest, replace(whole.directives, faults=()))
-
-
-def _quoted_tail(partial: str, instruction: str) -> str:
-    """The longest end of the partial answer that the instruction quotes; "" when it quotes none."""
-    for length in range(min(len(partial), len(instruction)), SHORTEST_QUOTED_TAIL - 1, -1):
-        if partial[-length:] in instruction:
-            return partial[-length:]
-    return ""
+    directives = question.directives
+    if directives.continuation == "afresh":
+        text = question.answer(salt)
+    else:
+        text = continue_text(directives.continuation, whole, partial, quoted)
+    faults = tuple(fault for fault in directives.faults if fault.is_continued)
+    return Script(text, replace(directives, faults=faults), f"{hash_messages(messages[:-2])} continued")
 
 
 def _demonstrate(messages: tuple[PromptMessage, ...], question: str, seed: str) -> str:

@@ -1,6 +1,7 @@
 """The server: which path is answered by what.
 
-It keeps nothing on disk: a restarted emulator gives the same answers, with its counters at zero.
+It keeps the stored responses on disk and nothing else: a restarted emulator gives the same answers, with its counters
+at zero.
 """
 
 import os
@@ -11,20 +12,24 @@ from typing import Any
 from aiohttp import web
 
 from stand_in.azure_openai.admin import Admin
-from stand_in.azure_openai.chat_completions import LARGEST_BODY, ChatCompletions, Surface
+from stand_in.azure_openai.background_responses import BackgroundResponses
+from stand_in.azure_openai.chat_completions import ChatCompletions
 from stand_in.azure_openai.deployments import Deployments
+from stand_in.azure_openai.embeddings import Embeddings
 from stand_in.azure_openai.errors import ModelApiError, NotEmulated, ResourceNotFound
 from stand_in.azure_openai.faults import FaultCounters
+from stand_in.azure_openai.model_call import LARGEST_BODY, ModelService, Surface
+from stand_in.azure_openai.outside_faults import OutsideFaults
 from stand_in.azure_openai.rate_limits import RateLimits
 from stand_in.azure_openai.request_log import RequestLog
+from stand_in.azure_openai.responses_api import ResponsesApi
 
 # Clients hold connections for a minute or more between calls; a server that closes first makes them race.
 KEEP_ALIVE_SECONDS = 300
 # The rest of the service's data plane: refused by name.
 NOT_EMULATED = (
-    "responses",
+    "responses",  # its other operations: input items, compaction, token counts
     "completions",
-    "embeddings",
     "images",
     "audio",
     "files",
@@ -51,21 +56,20 @@ class ModelServer:
 
 async def start_server(*, port: int, state_dir: Path) -> ModelServer:
     """Listen on 127.0.0.1. Settings come from the environment: see `deployments.py` and `rate_limits.py`."""
-    deployments = Deployments(os.environ)
-    limits = RateLimits(os.environ, time.monotonic)
-    counters, log = FaultCounters(), RequestLog()
-    completions = ChatCompletions(deployments, counters, limits, log)
-    admin = Admin(deployments, counters, limits, log)
+    service = ModelService(
+        Deployments(os.environ),
+        FaultCounters(),
+        OutsideFaults(),
+        RateLimits(os.environ, time.monotonic),
+        RequestLog(),
+    )
     app = web.Application(client_max_size=LARGEST_BODY)
-    app.router.add_post("/openai/deployments/{deployment}/chat/completions", completions.classic)
-    app.router.add_post("/openai/v1/chat/completions", completions.v1)
-    app.router.add_post("/v1/chat/completions", completions.plain)
-    models = Models(completions, deployments)
-    app.router.add_get("/openai/models", models.classic)
-    app.router.add_get("/openai/v1/models", models.v1)
-    app.router.add_get("/v1/models", models.plain)
+    ChatCompletions(service).add_routes(app.router)
+    ResponsesApi(service, BackgroundResponses(state_dir / "responses", service.now)).add_routes(app.router)
+    Embeddings(service).add_routes(app.router)
+    Models(service).add_routes(app.router)
     app.router.add_get("/health", _health)
-    admin.add_routes(app.router)
+    Admin(service).add_routes(app.router)
     app.router.add_route("*", "/{path:.*}", _refuse)
     # Cancelled handlers are how a client that leaves is noticed at once. Nothing here is worth waiting for at the end.
     runner = web.AppRunner(
@@ -83,9 +87,13 @@ async def start_server(*, port: int, state_dir: Path) -> ModelServer:
 class Models:
     """The list of what can be asked."""
 
-    def __init__(self, completions: ChatCompletions, deployments: Deployments) -> None:
-        self._completions = completions
-        self._deployments = deployments
+    def __init__(self, service: ModelService) -> None:
+        self._service = service
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        router.add_get("/openai/models", self.classic)
+        router.add_get("/openai/v1/models", self.v1)
+        router.add_get("/v1/models", self.plain)
 
     async def classic(self, request: web.Request) -> web.Response:
         return self._list(request, Surface.CLASSIC)
@@ -98,12 +106,12 @@ class Models:
 
     def _list(self, request: web.Request, surface: Surface) -> web.Response:
         try:
-            self._completions.check_caller(request, surface)
+            self._service.check_caller(request, surface)
         except ModelApiError as error:
             return error.to_response({})
         models: list[dict[str, Any]] = [
             {"id": deployment.name, "object": "model", "created": 0, "owned_by": "stand-in"}
-            for deployment in self._deployments.all()
+            for deployment in self._service.deployments.all()
         ]
         return web.json_response({"object": "list", "data": models})
 

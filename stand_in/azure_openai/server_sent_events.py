@@ -26,11 +26,20 @@ def encode_event(value: object) -> bytes:
 
 
 class ChunkWriter:
-    """Writes the events of one answer."""
+    """Writes the events of one answer: of one choice among several, its `index` says which."""
 
     def __init__(
-        self, *, completion_id: str, created: int, model: str, include_usage: bool, is_azure: bool, async_filter: bool
+        self,
+        *,
+        completion_id: str,
+        created: int,
+        model: str,
+        include_usage: bool,
+        is_azure: bool,
+        async_filter: bool,
+        index: int = 0,
     ) -> None:
+        self._index = index
         self._envelope = {
             "created": created,
             "id": completion_id,
@@ -46,7 +55,12 @@ class ChunkWriter:
 
     def _choice(self, delta: dict[str, Any], finish_reason: str | None, results: dict[str, Any]) -> dict[str, Any]:
         annotation = {"content_filter_results": results} if self._annotates_text else {}
-        choice = annotation | {"delta": delta, "finish_reason": finish_reason, "index": 0, "logprobs": None}
+        choice = annotation | {
+            "delta": delta,
+            "finish_reason": finish_reason,
+            "index": self._index,
+            "logprobs": None,
+        }
         return {"choices": [choice]} | self._envelope | self._no_usage
 
     def _anonymous(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
@@ -85,7 +99,7 @@ class ChunkWriter:
             "content_filter_offsets": {"check_offset": end, "start_offset": start, "end_offset": end},
             "content_filter_results": FILTERED if finish_reason else SAFE,
             "finish_reason": finish_reason,
-            "index": 0,
+            "index": self._index,
         }
         return encode_event(self._anonymous([choice]))
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from chat import records
+from chat.closing_steps import Closer
 from chat.errors import StorageUnavailable
 from chat.journal import read_journal
 from chat.journal_writer import Decided, Fenced, JournalChanged, JournalWriter, write_end
@@ -90,7 +91,7 @@ async def test_an_end_is_made_anew_from_what_others_wrote_meanwhile():
     store.before_append = write_in_between
     stale = await read_journal(store, TURN)
     ended = await write_end(
-        store, TURN, stale, lambda seen: end_of_giving_up(seen, "x", "y", "me", 9), give_way=lambda seen: False
+        store, TURN, stale, lambda seen: end_of_giving_up(seen, "x", "y", "me", 9), Closer.CLOSE_TURN
     )
     fold = await read_journal(store, TURN)
     assert ended
@@ -104,5 +105,24 @@ async def test_an_end_gives_way_to_those_who_write_when_it_is_told_to():
     await writing(store)
     stale = await read_journal(store, TURN)
     store.blobs[TURN] += records.encode(Claim("other", 2, 3))
-    assert not await write_end(store, TURN, stale, lambda seen: end(), give_way=lambda seen: True)
+    assert not await write_end(store, TURN, stale, lambda seen: end(), Closer.SWEEPER)
     assert (await read_journal(store, TURN)).end is None
+
+
+async def test_lines_of_a_newer_version_do_not_stop_a_writer():
+    """Their kind is unknown here, but the journal ends behind them."""
+    store = MemoryJournals()
+    store.blobs[TURN] = records.encode(BEGIN) + b'{"kind":"newer","at":3}\n'
+    writer = JournalWriter(store, TURN, await read_journal(store, TURN), "me", ManualClock())
+    await writer.claim(1)
+    assert writer.fold.claims == 1
+
+
+async def test_a_run_takes_no_claim_of_another_for_its_own():
+    store = MemoryJournals()
+    store.blobs[TURN] = records.encode(BEGIN)
+    mine = JournalWriter(store, TURN, await read_journal(store, TURN), "mine", ManualClock())
+    yours = JournalWriter(store, TURN, await read_journal(store, TURN), "yours", ManualClock())
+    await yours.claim(1)
+    with pytest.raises(Fenced):
+        await mine.claim(1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai import OpenAI
+from openai import AsyncOpenAI, OpenAI
 
 from stand_in.azure_openai.access import EMULATOR_KEY
 from stand_in.azure_openai.deployments import Deployments
@@ -147,3 +147,21 @@ def test_a_process_announces_itself_obeys_its_settings_and_stops_politely(tmp_pa
 
     assert texts[0] == texts[1]
     assert len(str(texts[0])) == 5000
+
+
+async def test_open_connections_are_counted_with_what_runs_on_them(emulator: ModelEmulator, v1: AsyncOpenAI):
+    _, before = await emulator.get("/_admin/connections")
+    stream = await v1.chat.completions.create(
+        model="zero", messages=[{"role": "user", "content": "#speed 10\n#length 9000"}], stream=True
+    )
+    _, during = await emulator.get("/_admin/connections")
+    await stream.close()
+    closed = await emulator.last_request_when(lambda request: request["disconnected_at"] is not None)
+    _, after = await emulator.get("/_admin/connections")
+
+    assert before == after == {"open": 0, "connections": []}
+    [connection] = during["connections"]
+    assert connection["requests"] == [{"number": 1, "kind": "chat.completions", "deployment": "zero"}]
+    assert connection["peer"] == closed["peer"]
+    assert closed["disconnected_ms"] == pytest.approx((closed["disconnected_at"] - closed["received_at"]) * 1000, abs=1)
+    assert closed["tokens_produced"] == closed["tokens_sent"] < 100

@@ -85,9 +85,9 @@ def test_a_fault_holds_for_its_calls_and_then_the_next_one_has_its_turn():
     counters = FaultCounters()
     first, second = Fault("429", times=2), Fault("cut", times=1)
 
-    happened = [counters.choose("hash", (first, second)) for _ in range(4)]
+    happened = [counters.choose("hash", (first, second), "zero") for _ in range(4)]
 
     assert happened == [first, first, second, None]
-    assert counters.choose("other hash", (first, second)) == first
+    assert counters.choose("other hash", (first, second), "zero") == first
     counters.reset()
-    assert counters.choose("hash", (first, second)) == first
+    assert counters.choose("hash", (first, second), "zero") == first

@@ -96,6 +96,10 @@ INVALID: list[tuple[dict[str, Any], str | None, str]] = [
     ({"max_tokens": 99_999}, "max_tokens", "at most 32768"),
     ({"max_tokens": 5, "max_completion_tokens": 5}, "max_completion_tokens", "same time"),
     ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "up to 4"),
+    ({"n": 129}, "n", "1 to 128"),
+    ({"tool_choice": "required"}, "tool_choice", "not among the tools"),
+    ({"response_format": {"type": "json_object"}}, "response_format", "the word 'json'"),
+    ({"response_format": {"type": "yaml"}}, "response_format", "json_schema"),
     ({"reasoning_effort": "low"}, None, "reasoning_effort"),
     ({"colour": "blue"}, None, "Unrecognized request argument supplied: colour"),
     ({"messages": [{"role": "user", "content": "#speed quick"}]}, "messages", "#speed quick"),
@@ -115,10 +119,8 @@ async def test_a_wrong_body_is_refused_by_the_name_of_what_is_wrong(
 @pytest.mark.parametrize(
     "change",
     [
-        {"n": 2},
         {"logprobs": True},
-        {"response_format": {"type": "json_object"}},
-        {"tool_choice": "required"},
+        {"function_call": {"name": "weather"}},
         {"data_sources": []},
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
     ],
@@ -166,7 +168,9 @@ async def test_a_body_that_is_too_large_or_no_json_is_refused(emulator: ModelEmu
         assert (await emulator.post(path, "Hi", **{"api-key": emulator.key}))[0] == 400
 
 
-@pytest.mark.parametrize("path", ["/openai/v1/responses", "/openai/deployments/zero/embeddings", "/openai/v1/files"])
+@pytest.mark.parametrize(
+    "path", ["/openai/v1/responses/compact", "/openai/deployments/zero/images", "/openai/v1/files"]
+)
 async def test_the_other_apis_are_refused_by_name(path: str, emulator: ModelEmulator):
     status, body = await emulator.post(path, {})
 
