@@ -19,7 +19,7 @@ CHAOS := --runs $(RUNS) --seed $(SEED) $(if $(KINDS),--kinds $(KINDS)) $(if $(JO
   $(if $(POINTS),--points $(POINTS)) $(if $(RUN),--run $(RUN)) $(if $(POINT),--point $(POINT)) \
   $(if $(RESUME),--resume) $(if $(KEEP_GOING),--keep-going)
 
-.PHONY: help install run check test bench chaos clean chromium
+.PHONY: help install run check test bench chaos demo-crash clean chromium
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make test     check, then every test, those in a browser too"
 	@echo "make bench    the figures of bench/README.md"
 	@echo "make chaos    kill everything at any instant, a thousand times; RUNS=100 SEED=1 KINDS=deterministic"
+	@echo "make demo-crash  see what a kill in mid-answer does, to this and to a plain client"
 	@echo "make clean    remove what was installed and cached; state in .local/ is kept"
 
 install: $(DEV_STAMP) $(WEB_STAMP) $(CONTRACTS_STAMP)
@@ -51,6 +52,10 @@ bench: install
 
 chaos: install
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+# DEMO=--no-browser for a transcript where there is a screen.
+demo-crash: install
+	$(BIN)/python -m tests.chaos.demo_crash $(DEMO)
 
 clean:
 	rm -rf .venv web/node_modules web/vendor tests/contracts/node_modules
