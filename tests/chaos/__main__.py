@@ -6,6 +6,7 @@ every `make test`.
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = "replay" if alone else f"seed-{wanted.seed}-{'-'.join(wanted.kinds)}"
     progress = Progress(FOLDER / f"{name}.jsonl", resume=parsed.resume)
     harness = Harness(wanted, progress, FOLDER, lambda text: print(text, flush=True))
+    for number in (signal.SIGINT, signal.SIGTERM):  # in the background, too: the stacks are to be taken down in order
+        signal.signal(number, signal.default_int_handler)
     began = time.monotonic()
     try:
         if parsed.point is not None:

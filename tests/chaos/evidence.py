@@ -20,6 +20,7 @@ from tests.chaos.screen import Screen, texts_of
 from tests.chaos.watchers import FINAL, Outcome
 
 MAX_ATTEMPTS = 5  # after so many claims a turn may end as failed
+LATE, REDUCER = "late reader", "page's own reducer"  # screens that are made up when all is over
 Journal = Sequence[Mapping[str, Any]]
 
 
@@ -40,7 +41,8 @@ class TurnSeen:
     turn_id: str
     asked_at: float  # seconds since 1970
     screens: Mapping[str, Screen]  # by the client's name
-    outcomes: Sequence[Outcome] = ()
+    outcomes: list[Outcome] = field(default_factory=list)
+    must_be_stopped: bool = False  # the app said that it had taken the stop
     status: Mapping[str, Any] = field(default_factory=dict)
     journal: Journal = ()
     messages: Sequence[Mapping[str, Any]] = ()  # of its conversation, those of this turn
@@ -48,6 +50,13 @@ class TurnSeen:
     logged_at: float = 0.0
     # What was on screen at some instants, each with the journal as it was read after that instant.
     shown_then: list[tuple[str, int, bytes, Journal]] = field(default_factory=list)
+
+    def take_stop(self, http_status: int, told: Mapping[str, Any]) -> None:
+        """The answer to a stop: the status of a turn that is stopped, will be, or had ended before."""
+        self.must_be_stopped = self.must_be_stopped or http_status in (200, 202)
+        status = told.get("turn", told)
+        if status.get("status") in FINAL:
+            self.outcomes.append(Outcome.of(status))
 
 
 @dataclass(slots=True)
@@ -124,6 +133,8 @@ def _ending(turn: TurnSeen) -> Iterator[tuple[int, str]]:
         yield 3, f"ended as {status}, in the journal {ends}"
     if status not in turn.question.endings and not (status == "failed" and turn.status["attempts"] >= MAX_ATTEMPTS):
         yield 3, f"ended as {status} ({turn.status['error']}), expected {sorted(turn.question.endings)}"
+    if turn.must_be_stopped and status != "stopped":
+        yield 3, f"ended as {status} after a stop was taken"
     outcomes = {outcome.what for outcome in turn.outcomes}
     outcomes.add((status, turn.status["length"], turn.status["sha256"]))
     if len(outcomes) > 1:
@@ -163,6 +174,8 @@ def timeline(turn: TurnSeen, seen: RoundSeen) -> list[str]:
     lines = [(at, f"* {what}") for at, what in seen.events]
     lines += [(record["at"] / 1000, f"  journal: {_record(record)}") for record in turn.journal]
     for client, screen in turn.screens.items():
+        if client in (LATE, REDUCER):
+            continue  # made up afterwards
         for at, (generation, text) in zip(screen.shown_at, screen.shown, strict=True):
             tail = text[-40:].decode("utf-16-le", "replace")
             lines.append((at, f"    {client} shows {len(text) // 2} units of generation {generation}: ...{tail!r}"))

@@ -15,11 +15,11 @@ from azure.storage.blob.aio import ContainerClient
 
 from stand_in.azure_openai.tokens import split_tokens
 from tests.chaos.commit_points import CommitPoint, arm, disarm, struck_when, was_reached
-from tests.chaos.evidence import Journal, RoundSeen, TurnSeen
+from tests.chaos.evidence import LATE, REDUCER, Journal, RoundSeen, TurnSeen
 from tests.chaos.operator import event_hubs_fault, markers, open_turns, sweep
 from tests.chaos.page_reducer import page_screen
 from tests.chaos.plan import VISITORS, Plan, Question, Strike
-from tests.chaos.screen import Visitor
+from tests.chaos.screen import Screen, Visitor
 from tests.chaos.watchers import OUTAGE, Outcome, StatusPoll, Watcher, watchers_for
 from tests.log_reader import find_records
 from tests.running_stack import RunningStack
@@ -29,6 +29,8 @@ PATIENCE = 100.0
 SWEEP_SECONDS = 30.0
 QUIET_SECONDS = 20.0
 PAGE = "page"
+# Something did not come back, or not in time: that is a violation, too.
+GIVEN_UP = (*OUTAGE, AssertionError, OSError, AzureError)
 
 
 class Player:
@@ -61,10 +63,13 @@ class Player:
                 await asyncio.gather(*striking, *asking)
                 await self._settle()
                 await self._collect()
+            except GIVEN_UP as error:
+                self.seen.unfinished = [turn.turn_id for turn in self.seen.turns]
+                self.seen.left_running = [f"the round could not be finished: {error!r}"]
             finally:
-                for task in self._watching:
+                for task in (*self._watching, *self._reading):
                     task.cancel()
-                await asyncio.gather(*self._watching, return_exceptions=True)
+                await asyncio.gather(*self._watching, *self._reading, return_exceptions=True)
                 if self.point is not None:
                     self._note(f"commit point {self.point}: {'struck' if self._was_struck() else 'not reached'}")
                     disarm(self.stack)
@@ -85,19 +90,22 @@ class Player:
         self._visitor_of[turn_id] = visitor
         self._watching += [asyncio.create_task(watcher.watch()) for watcher in watchers]
         screens = {PAGE: visitor.screens[turn_id]} | {watcher.name: watcher.screen for watcher in watchers}
-        self.seen.turns.append(TurnSeen(question, turn_id, asked_at, screens))
+        turn = TurnSeen(question, turn_id, asked_at, screens)
+        self.seen.turns.append(turn)
         if question.stop_after is not None and "stopUrl" in accepted:
             await asyncio.sleep(question.stop_after)
-            await self._stop(question, visitor, accepted["stopUrl"])
+            await self._stop(turn, visitor, accepted["stopUrl"])
 
-    async def _stop(self, question: Question, visitor: Visitor, url: str) -> None:
+    async def _stop(self, turn: TurnSeen, visitor: Visitor, url: str) -> None:
         """Ask to stop until the app has taken it, or says that the turn is over."""
         async with asyncio.timeout(PATIENCE):
             while True:
                 with contextlib.suppress(*OUTAGE):
                     async with visitor.client.http.post(url, json={}) as answer:
+                        told = await answer.json()
                         if answer.status < 500:
-                            self._note(f"run {question.run}: stop answered with {answer.status}")
+                            turn.take_stop(answer.status, told)
+                            self._note(f"run {turn.question.run}: stop answered with {answer.status}")
                             return
                 await asyncio.sleep(0.1)
 
@@ -241,15 +249,20 @@ class Player:
             visitor = self._visitor_of[turn.turn_id]
             turn.status = await visitor.client.status(turn.turn_id)
             turn.journal = await self._journal(turn.turn_id)
-            turn.outcomes = [outcome for watcher in self._watchers[turn.turn_id] for outcome in watcher.outcomes]
+            for watcher in self._watchers[turn.turn_id]:
+                turn.outcomes += watcher.outcomes
             turn.outcomes += [Outcome.of(record) for record in visitor.heard[turn.turn_id] if record["kind"] == "end"]
             turn.records = [record for record in records if record["turn_id"] == turn.turn_id]
             _, told = await visitor.client.get(f"/api/conversations/{turn.question.conversation}")
             turn.messages = [message for message in told["messages"] if message["turnId"] == turn.turn_id]
+            late = Screen()
+            for record in (await visitor.client.frames(turn.turn_id))["frames"]:
+                late.take(record)
+            turn.screens = {**turn.screens, LATE: late}
         heard = {turn.turn_id: self._visitor_of[turn.turn_id].heard[turn.turn_id] for turn in self.seen.turns}
-        for turn_id, screen in (await page_screen(heard)).items():
-            turn = next(each for each in self.seen.turns if each.turn_id == turn_id)
-            turn.screens = {**turn.screens, "page's own reducer": screen}
+        reduced = await page_screen(heard)
+        for turn in self.seen.turns:
+            turn.screens = {**turn.screens, REDUCER: reduced[turn.turn_id]}
         self.seen.left_running = await self._left_running()
 
     async def _all_have_seen_the_end(self) -> None:

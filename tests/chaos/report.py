@@ -69,7 +69,7 @@ def figures_of(summaries: Sequence[Summary], seconds: float) -> list[Figure]:
     struck = _added(summaries, "struck")
     kills = {what: number for what, number in struck.items() if what.startswith("kill ")}
     others = {what: number for what, number in struck.items() if not what.startswith("kill ")}
-    points = sum(":" in summary["round"] for summary in summaries)
+    points = sum(":" in summary["round"] and bool(summary["struck"]) for summary in summaries)
     violations = [violation for summary in summaries for violation in summary["violations"]]
     resumed = [tuple(pair) for summary in summaries for pair in summary["resumed"]]
     short = [seconds for tokens, seconds in resumed if tokens <= SHORT_PREFIX]

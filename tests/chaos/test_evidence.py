@@ -139,6 +139,14 @@ def change_an_outcome(seen: RoundSeen) -> None:
     seen.turns[0].outcomes = [Outcome(1.04, "stopped", 5, sha256(TEXT[:5])), *seen.turns[0].outcomes]
 
 
+def go_on_after_a_stop(seen: RoundSeen) -> None:
+    seen.turns[0].take_stop(202, {"status": "running"})
+
+
+def stop_and_complete(seen: RoundSeen) -> None:
+    seen.turns[0].take_stop(200, {"status": "stopped", "length": 5, "sha256": sha256(TEXT[:5])})
+
+
 def fail(seen: RoundSeen) -> None:
     turn = seen.turns[0]
     turn.status = {**turn.status, "status": "failed"}
@@ -172,6 +180,8 @@ def leave_a_connection_open(seen: RoundSeen) -> None:
         (3, log_differing_copies),
         (3, change_an_outcome),
         (3, fail),
+        (3, go_on_after_a_stop),
+        (3, stop_and_complete),
         (4, show_what_is_not_stored),
         (4, show_before_it_is_stored),
         (4, show_something_else_first),
@@ -189,6 +199,13 @@ def test_an_open_restart_is_allowed_where_the_model_drifts():
     seen = whole()
     start_again(seen)
     seen.turns[0].question = Question(0, "plain", 0, "talk", 0.0, "?", None, may_restart=True)
+    assert check(seen) == []
+
+
+def test_a_stop_that_came_too_late_tells_how_the_turn_had_ended():
+    seen = whole()
+    told = {"status": "completed", "length": units(TEXT), "sha256": sha256(TEXT)}
+    seen.turns[0].take_stop(409, {"error": {"code": "turn_ended"}, "turn": told})
     assert check(seen) == []
 
 
