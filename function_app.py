@@ -14,8 +14,9 @@ from activities.stream_completion import stream_completion
 from activities.write_log_record import write_log_record
 from adapters import clients
 from entities.conversation import conversation
-from http_triggers import conversations, health, negotiate, pages, turns, tutorial, unknown_route
+from http_triggers import completions_proxy, conversations, health, negotiate, pages, turns, tutorial, unknown_route
 from orchestrators.chat_turn import chat_turn
+from timer_triggers.sweep_calls import sweep_calls
 from timer_triggers.sweep_turns import sweep_turns
 
 # Every request of the SDKs is logged at INFO otherwise, which costs a fifth of a stream's CPU.
@@ -36,6 +37,7 @@ app.entity_trigger(context_name="context")(conversation)
 app.timer_trigger(arg_name="timer", schedule="0 */5 * * * *")(
     app.durable_client_input(client_name="client")(sweep_turns)
 )
+app.timer_trigger(arg_name="timer", schedule="30 */5 * * * *")(sweep_calls)
 
 
 # HTTP functions. The host takes the first match in the order of their names, whatever is more specific.
@@ -92,6 +94,32 @@ async def chat_stream(req: Request, client: df.DurableOrchestrationClient) -> Re
 @app.route(route="api/broadcast", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
 async def broadcast(req: Request) -> Response:
     return await tutorial.broadcast(req)
+
+
+# The logging proxy, for any OpenAI client.
+@app.route(route="openai/deployments/{deployment}/chat/completions", methods=["POST"])
+async def proxy_chat(req: Request) -> Response:
+    return await completions_proxy.by_deployment(req, completions_proxy.CHAT)
+
+
+@app.route(route="openai/deployments/{deployment}/embeddings", methods=["POST"])
+async def proxy_embeddings(req: Request) -> Response:
+    return await completions_proxy.by_deployment(req, completions_proxy.EMBEDDINGS)
+
+
+@app.route(route="openai/v1/chat/completions", methods=["POST"])
+async def proxy_v1_chat(req: Request) -> Response:
+    return await completions_proxy.by_model(req, completions_proxy.CHAT)
+
+
+@app.route(route="openai/v1/embeddings", methods=["POST"])
+async def proxy_v1_embeddings(req: Request) -> Response:
+    return await completions_proxy.by_model(req, completions_proxy.EMBEDDINGS)
+
+
+@app.route(route="openai/v1/responses", methods=["POST"])
+async def proxy_v1_responses(req: Request) -> Response:
+    return await completions_proxy.by_model(req, completions_proxy.RESPONSES)
 
 
 # Last by its name: whatever no other function took, also a known route with another method. Three pages are left to the

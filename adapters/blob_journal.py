@@ -19,8 +19,9 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.storage.blob.aio import ContainerClient, LinearRetry
 
-from adapters.append_blobs import API_VERSION, AppendBlobs
+from adapters.append_blobs import AppendBlobs
 from adapters.blob_authorization import Authorization, BearerToken, SharedKey
+from adapters.blob_requests import API_VERSION, BlobRequests
 from chat.errors import JournalMissing, StorageUnavailable
 
 CONTAINER = "journals"
@@ -50,7 +51,8 @@ class BlobJournal:
         read_timeout: float = READ_TIMEOUT_S,
     ) -> None:
         self._container = container
-        self._blobs = AppendBlobs(container.url, authorization)
+        self._requests = BlobRequests(container.url, authorization)
+        self._blobs = AppendBlobs(self._requests)
         self._append_timeout = append_timeout
         self._read_timeout = read_timeout
         self._prepared = False
@@ -99,6 +101,11 @@ class BlobJournal:
             account_url, container, credential=credential, retry_policy=_retries(), api_version=API_VERSION
         )
         return cls(client, BearerToken(credential), append_timeout=append_timeout, read_timeout=read_timeout)
+
+    @property
+    def requests(self) -> BlobRequests:
+        """The way to other blobs of the container."""
+        return self._requests
 
     @property
     def url(self) -> str:
@@ -200,9 +207,15 @@ class BlobJournal:
                 return
 
     async def markers(self) -> AsyncIterator[str]:
-        """The ids of all turns that are marked, in pages of the service."""
+        """The ids of all turns that are marked. Proxied calls, which are a level deeper, are not among them."""
+        async for name in self.names(_MARKERS):
+            if "/" not in name.removeprefix(_MARKERS):
+                yield name.removeprefix(_MARKERS)
+
+    async def names(self, prefix: str) -> AsyncIterator[str]:
+        """The names of all blobs that begin so, in pages of the service."""
         await self.prepare()
-        pages = self._container.list_blob_names(name_starts_with=_MARKERS).by_page()
+        pages = self._container.list_blob_names(name_starts_with=prefix).by_page()
         while True:
             with _translated():
                 async with asyncio.timeout(self._read_timeout):
@@ -211,11 +224,11 @@ class BlobJournal:
             if page is None:
                 return
             for name in names:
-                yield name.removeprefix(_MARKERS)
+                yield name
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._blobs.close()
+        await self._requests.close()
         await self._container.close()
 
     async def _create(self, name: str) -> bool:

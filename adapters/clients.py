@@ -14,12 +14,16 @@ from azure.identity.aio import DefaultAzureCredential
 
 from adapters.azure_openai import ModelConnection, OpenAIChatModel
 from adapters.blob_journal import BlobJournal
+from adapters.call_store import BlobCallStore
 from adapters.event_hubs import EventHubLog
+from adapters.model_passthrough import ModelPassthrough
 from adapters.settings import LOCAL_EVENT_HUB, Settings
 from adapters.signalr import SignalRHub
 from adapters.signalr_connection import SignalRConnection
+from chat.call_logging import CallLog
 from chat.delivery import Browser
 from chat.errors import DeliveryFailed, MissingSetting
+from chat.proxy_keys import ProxyKeys
 from chat.quota import Quota
 
 HUB = "chat"
@@ -74,6 +78,7 @@ def report_missing_settings() -> None:
         logger.warning("Missing setting %s.", missing)
     for connection_string, understand in (
         (known.signalr, SignalRConnection.from_connection_string),
+        (known.proxy_keys, lambda _: proxy_keys()),
         (known.event_hub_connection, partial(EventHubLog.from_connection_string, name=known.event_hub_name)),
     ):
         try:
@@ -107,19 +112,44 @@ def quota() -> Quota:
 
 @cache
 def chat_model() -> OpenAIChatModel:
+    return OpenAIChatModel(model_connection())
+
+
+@cache
+def model_passthrough() -> ModelPassthrough:
+    return ModelPassthrough(model_connection())
+
+
+def model_connection() -> ModelConnection:
     known = settings()
     if not known.openai_base_url and not known.openai_endpoint:
         raise MissingSetting("AZURE_OPENAI_ENDPOINT")
-    return OpenAIChatModel(
-        ModelConnection(
-            endpoint=known.openai_endpoint,
-            key=known.openai_key,
-            api_version=known.openai_api_version,
-            base_url=known.openai_base_url,
-            credential=None if known.openai_key or known.openai_base_url else credential(),
-            read_timeout=known.read_timeout,
-        )
+    return ModelConnection(
+        endpoint=known.openai_endpoint,
+        key=known.openai_key,
+        api_version=known.openai_api_version,
+        base_url=known.openai_base_url,
+        credential=None if known.openai_key or known.openai_base_url else credential(),
+        read_timeout=known.read_timeout,
     )
+
+
+@cache
+def proxy_keys() -> ProxyKeys:
+    try:
+        return ProxyKeys(settings().proxy_keys)
+    except ValueError as error:
+        raise MissingSetting("PROXY_KEYS", str(error)) from None
+
+
+@cache
+def call_store() -> BlobCallStore:
+    return BlobCallStore(journal(), new_id()[:12], clock)
+
+
+@cache
+def call_log() -> CallLog:
+    return CallLog(call_store, event_log)
 
 
 @cache

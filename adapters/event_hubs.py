@@ -15,10 +15,10 @@ neighbour, some 100 to 500 within an Azure region, where a worker ends a few tur
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Final, Self
 
-from azure.eventhub import EventData, EventHubConnectionStringProperties, parse_connection_string
+from azure.eventhub import EventData, EventDataBatch, EventHubConnectionStringProperties, parse_connection_string
 from azure.eventhub.aio import EventHubProducerClient
 
 from chat.errors import LogUnavailable, MissingSetting
@@ -121,24 +121,37 @@ class EventHubLog:
         properties: dict[str, str | int | float | bool] | None = None,
     ) -> None:
         """Send one record; return when the hub accepted it. Raises LogUnavailable."""
-        event = EventData(body)
-        event.message_id = message_id
-        event.content_type = content_type
+        event = _event(body, message_id, content_type)
         event.properties = {name: value for name, value in (properties or {}).items()}
 
         async def send_event(client: EventHubProducerClient) -> None:
             batch = await client.create_batch(partition_key=partition_key)
             self._max_bytes = batch.max_size_in_bytes
-            try:
-                batch.add(event)
-            except ValueError as error:  # what `add` raises for an event that does not fit
-                raise LogUnavailable(
-                    f"The record {message_id} has {len(body)} bytes; with its properties it is over the hub's limit "
-                    f"of {self._max_bytes}."
-                ) from error
+            _add(batch, event, len(body))
             await client.send_batch(batch)
 
         await self._bounded(send_event)
+
+    async def send_all(self, records: Sequence[tuple[str, bytes]]) -> None:
+        """Send records of different origins together, each with its message id; return when all were accepted.
+
+        Without a partition key: the service spreads the batches. Raises LogUnavailable; some may be accepted then.
+        """
+        await self._bounded(lambda client: self._send_batches(client, records))
+
+    async def _send_batches(self, client: EventHubProducerClient, records: Sequence[tuple[str, bytes]]) -> None:
+        batch = await client.create_batch()
+        self._max_bytes = batch.max_size_in_bytes
+        for message_id, body in records:
+            event = _event(body, message_id)
+            try:
+                batch.add(event)
+            except ValueError:  # it does not fit beside the others
+                if len(batch):
+                    await client.send_batch(batch)
+                    batch = await client.create_batch()
+                _add(batch, event, len(body))
+        await client.send_batch(batch)
 
     async def _open(self, client: EventHubProducerClient) -> None:
         batch = await client.create_batch()
@@ -195,6 +208,24 @@ class EventHubLog:
             task = asyncio.create_task(_close(producer.client))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+
+def _event(body: bytes, message_id: str, content_type: str = "application/json") -> EventData:
+    event = EventData(body)
+    event.message_id = message_id
+    event.content_type = content_type
+    return event
+
+
+def _add(batch: EventDataBatch, event: EventData, size: int) -> None:
+    """Raises LogUnavailable for an event that does not fit into an empty batch."""
+    try:
+        batch.add(event)
+    except ValueError as error:
+        raise LogUnavailable(
+            f"The record {event.message_id} has {size} bytes; with its properties it is over the hub's limit of "
+            f"{batch.max_size_in_bytes}."
+        ) from error
 
 
 def _ignore_outcome(task: asyncio.Task[None]) -> None:

@@ -44,6 +44,9 @@ class Settings:
     turns_per_day: int
     reveal_ms: int
     read_timeout: float
+    proxy_keys: str | None = field(repr=False)
+    proxy_max_body_bytes: int
+    model_prices: str | None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -77,6 +80,9 @@ class Settings:
             turns_per_day=read.number("TURNS_PER_DAY", 1_000),
             reveal_ms=read.number("REVEAL_MS", 33),
             read_timeout=float(read.number("MODEL_READ_TIMEOUT_SECONDS", 60, low=1)),
+            proxy_keys=read.text("PROXY_KEYS"),
+            model_prices=read.text("MODEL_PRICES"),
+            proxy_max_body_bytes=read.number("PROXY_MAX_BODY_BYTES", 32 * 1024 * 1024, low=1),
         )
 
     def missing(self) -> Iterator[str]:

@@ -82,7 +82,7 @@ async def _round(clients: list[ChatClient], prompt: str) -> tuple[list[float], f
 
 async def _bare(settings: Mapping[str, str], count: int, prompt: str) -> float:
     """The model's own time to first token under the same load, in ms (median)."""
-    endpoint, key = settings["AZURE_OPENAI_ENDPOINT"], settings["AZURE_OPENAI_KEY"]
+    endpoint, key = settings["AZURE_OPENAI_ENDPOINT"] + "/openai/v1", settings["AZURE_OPENAI_KEY"]
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         answers = await asyncio.gather(*(ask(session, endpoint, key, prompt) for _ in range(count)))
     return 1000 * percentile([first for first, _ in answers], 0.5)

@@ -5,7 +5,6 @@ the journal up to its first `end`, so every copy of it is equal to the byte. Its
 `docs/log-record.schema.json`.
 """
 
-import json
 from typing import Any
 
 from chat.conversation import Prompt
@@ -14,7 +13,6 @@ from chat.turn import conversation_key_of
 from chat.turn_view import iso
 
 SCHEMA = 1
-ROOM_FOR_PROPERTIES = 4 * 1024  # bytes of an event that are not its body
 
 
 def log_record(fold: Fold, prompt: Prompt | None) -> dict[str, Any]:
@@ -67,41 +65,6 @@ def message_id(turn_id: str) -> str:
 def partition_key(turn_id: str) -> str:
     """Records of one conversation stay in order."""
     return conversation_key_of(turn_id)
-
-
-def encoded(record: dict[str, Any], largest: int) -> bytes:
-    """The record as UTF-8 JSON of at most `largest` bytes less what an event's properties take.
-
-    Too large: the oldest messages of the prompt go first, then its last one is cut, then the content; `truncated` says
-    so. A record is never dropped for its size.
-    """
-    room = largest - ROOM_FOR_PROPERTIES
-    data = _json(record)
-    if len(data) <= room:
-        return data
-    record = record | {"truncated": True, "prompt": list(record["prompt"])}
-    while len(record["prompt"]) > 1 and len(_json(record)) > room:
-        del record["prompt"][0]
-    if (excess := len(_json(record)) - room) > 0 and record["prompt"]:
-        question = record["prompt"][0]
-        record["prompt"] = [question | {"content": _cut(question["content"], excess)}]
-    if (excess := len(_json(record)) - room) > 0:
-        record["content"] = _cut(record["content"], excess)
-    return _json(record)
-
-
-def _cut(text: str, excess: int) -> str:
-    """The text without at least `excess` bytes of its JSON form at its end."""
-    low, high = 0, len(text)
-    goal = len(_json(text)) - excess
-    while low < high:  # the longest beginning that fits: JSON escapes make bytes and characters differ
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if len(_json(text[:middle])) <= goal else (low, middle - 1)
-    return text[:low]
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _error(error: dict[str, Any] | None, *, with_message: bool) -> dict[str, Any] | None:

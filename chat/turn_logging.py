@@ -15,7 +15,8 @@ from chat.conversation_order import finished_turn
 from chat.errors import JournalMissing, LogUnavailable, MissingSetting
 from chat.journal import Fold, JournalStore, folded_to_end, read_journal
 from chat.journal_writer import Clock
-from chat.log_record import encoded, log_record, message_id, partition_key
+from chat.log_record import log_record, message_id, partition_key
+from chat.record_size import encoded
 from chat.records import Logged
 from chat.turn import conversation_key_of
 

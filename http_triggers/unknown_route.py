@@ -8,6 +8,7 @@ import re
 
 from azurefunctions.extensions.http.fastapi import Request, Response
 
+from http_triggers import completions_proxy
 from http_triggers.answers import HttpError, answers_errors
 
 METHODS = {
@@ -21,6 +22,11 @@ METHODS = {
     "api/negotiate": ("GET", "POST"),
     "api/turns/{turn_id}": ("GET",),
     "api/turns/{turn_id}/frames": ("GET",),
+    "openai/deployments/{deployment}/chat/completions": ("POST",),
+    "openai/deployments/{deployment}/embeddings": ("POST",),
+    "openai/v1/chat/completions": ("POST",),
+    "openai/v1/embeddings": ("POST",),
+    "openai/v1/responses": ("POST",),
 }
 
 
@@ -37,6 +43,8 @@ _PATTERNS = [(_pattern(route), methods) for route, methods in METHODS.items()]
 async def unknown_route(req: Request) -> Response:
     """Every method, every path: 405 with `Allow` where another method would have been right, else 404."""
     path = "/" + req.url.path.strip("/")
+    if path.lower().startswith("/openai/"):
+        return await completions_proxy.unknown_path(req)  # in Azure's shape
     for pattern, methods in _PATTERNS:
         if pattern.fullmatch(path):
             allowed = ", ".join(methods)

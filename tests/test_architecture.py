@@ -26,6 +26,7 @@ IMPORTS: dict[str, set[str]] = {
     "adapters": {"chat"},  # and one cloud SDK a module, see CLOUD_SDKS
     "http_triggers": {"chat", "adapters", *TRIGGERS},
     "timer_triggers": {"chat", "adapters", *TRIGGERS},
+    "operations": {"chat", "adapters"},
     "function_app": {*FUNCTION_PACKAGES, *TRIGGERS, "adapters.clients"},  # which say at start what is not configured
     # and its own requirements; the extension's base knows which kind of HTTP an app has
     "stand_in": {"azure.functions", "azurefunctions.extensions.base"},

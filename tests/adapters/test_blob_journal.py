@@ -13,9 +13,10 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ClientAuthenticationError
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
-from adapters.append_blobs import AppendBlobs, StorageRefused
+from adapters.append_blobs import AppendBlobs
 from adapters.blob_authorization import SCOPE, BearerToken, SharedKey
 from adapters.blob_journal import BlobJournal
+from adapters.blob_requests import BlobRequests, StorageRefused
 from chat.errors import JournalMissing, JournalMoved, StorageUnavailable
 from stand_in.blob_storage.server import start_server
 from stand_in.blob_storage.shared_key import ACCOUNT_KEY
@@ -200,11 +201,11 @@ async def breaking_server(handler: Handler) -> AsyncIterator[AppendBlobs]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/account/journals"
-    blobs = AppendBlobs(url, SharedKey("account", ACCOUNT_KEY))
+    requests = BlobRequests(url, SharedKey("account", ACCOUNT_KEY))
     try:
-        yield blobs
+        yield AppendBlobs(requests)
     finally:
-        await blobs.close()
+        await requests.close()
         await runner.cleanup()
 
 
@@ -258,10 +259,10 @@ async def test_a_cancelled_append_is_cancelled_and_not_unavailable() -> None:
 
 
 async def test_nobody_listening_is_unavailable() -> None:
-    blobs = AppendBlobs("http://127.0.0.1:1/account/journals", SharedKey("account", ACCOUNT_KEY))
+    requests = BlobRequests("http://127.0.0.1:1/account/journals", SharedKey("account", ACCOUNT_KEY))
     with pytest.raises(StorageUnavailable):
-        await blobs.append("turns/a/b", b"x", 0, 5.0)
-    await blobs.close()
+        await AppendBlobs(requests).append("turns/a/b", b"x", 0, 5.0)
+    await requests.close()
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -329,13 +330,14 @@ async def test_a_token_is_asked_for_once_and_sent_with_every_request() -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    blobs = AppendBlobs(f"{url}/journals", BearerToken(as_credential(credential), clock=lambda: 1_000_000.0))
+    requests = BlobRequests(f"{url}/journals", BearerToken(as_credential(credential), clock=lambda: 1_000_000.0))
+    blobs = AppendBlobs(requests)
 
     assert await asyncio.gather(*(blobs.append("turns/a/b", b"x", 7, 5.0) for _ in range(5))) == [8] * 5
 
     assert seen == [("Bearer token-1", "2023-11-03")] * 5
     assert credential.scopes == [SCOPE]
-    await blobs.close()
+    await requests.close()
     await runner.cleanup()
 
 

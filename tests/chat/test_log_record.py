@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from chat import records
 from chat.conversation import FinishedTurn, Prompt
 from chat.journal import folded_to_end
-from chat.log_record import ROOM_FOR_PROPERTIES, encoded, log_record
+from chat.log_record import log_record
+from chat.record_size import ROOM_FOR_PROPERTIES, encoded
 from chat.records import Begin, Claim, End, Frame, Stop, UpstreamSeen
 
 TURN = "turn-" + "a" * 32 + "-" + "b" * 32

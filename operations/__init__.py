@@ -1,0 +1,1 @@
+"""What operators do from a terminal: `python -m operations`, with the app's own settings."""
