@@ -80,7 +80,7 @@ def check(seen: RoundSeen) -> list[Violation]:
             found.append(Violation(5, turn.turn_id, f"not logged in time; its status: {_short(turn.status)}"))
         else:
             found += [Violation(promise, turn.turn_id, what) for promise, what in _broken(turn)]
-    return found
+    return list(dict.fromkeys(found))  # what was on screen is compared at every strike
 
 
 def _broken(turn: TurnSeen) -> Iterator[tuple[int, str]]:

@@ -35,6 +35,7 @@ ENVIRONMENT = {
 }
 ROUNDS_OF_A_STACK = 12
 POINTS_OF_A_STACK = 60
+TOLD = 6  # violations of one round; those that follow from the first are many
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,8 @@ def told(task: Task, wanted: Wanted, seen: RoundSeen, violations: Sequence[Viola
     kinds = f"SEED={wanted.seed} KINDS={','.join(wanted.kinds)}"
     again = f"RUN={turn.question.run}" if task.point is None else f"POINT={task.point}"
     lines = ["", f"VIOLATION in run {turn.question.run} ({turn.question.story}), seed {wanted.seed}"]
-    lines += [f"  promise {violation.promise}, {violation.turn_id}: {violation.what}" for violation in violations]
+    lines += [f"  promise {each.promise}, {each.turn_id}: {each.what}" for each in violations[:TOLD]]
+    lines += [f"  and {len(violations) - TOLD} more"] if len(violations) > TOLD else []
     lines += [f"again:  make chaos {kinds} {again}", f"prompt: {turn.question.prompt}", "what happened:"]
     return [*lines, *timeline(turn, seen), ""]
 
