@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos import demo_crash
 from tests.chaos.demo_crash import ANSWER, OURS, PLAIN, Demonstration, Shown, Stage, demonstrate
-from tests.running_stack import RunningStack
+from tests.running_stack import ROOT, RunningStack
 
 FIGURES = re.compile(r"^(.+?) +(\d+) +(\d+) +(\d+) +(yes|no) +(yes|no)$", re.MULTILINE)
 
@@ -15,6 +15,11 @@ FIGURES = re.compile(r"^(.+?) +(\d+) +(\d+) +(\d+) +(yes|no) +(yes|no)$", re.MUL
 def figures_in(output: str) -> dict[str, tuple[int, ...]]:
     """Characters, lost and too many, by client."""
     return {name: tuple(map(int, numbers)) for name, *numbers in (found[:4] for found in FIGURES.findall(output))}
+
+
+def lines_with_numbers(output: str) -> set[str]:
+    """The shapes of the lines that tell a number."""
+    return {re.sub(r" *\d+(\.\d+)*", "#", line) for line in output.splitlines() if re.search(r"\d", line)}
 
 
 @pytest.mark.chaos
@@ -26,7 +31,9 @@ def test_ours_is_whole_and_the_plain_client_shows_text_twice(capsys: pytest.Capt
     characters, lost, too_many = shown[PLAIN]
     assert (characters, lost) == (len(ANSWER) + too_many, 0)
     assert too_many >= demo_crash.KILL_AT
-    assert "the host is dead" in output
+    told = (ROOT / "README.md").read_text(encoding="utf-8").split("make demo-crash\n")[1].split("```")[2]
+    assert figures_in(told)[OURS] == shown[OURS]
+    assert lines_with_numbers(told) <= lines_with_numbers(output), "the README shows something else"
 
 
 @pytest.mark.chaos
