@@ -54,7 +54,7 @@ class Wanted:
     runs: int
     seed: int = 1
     kinds: Sequence[str] = KINDS
-    jobs: int = 2
+    jobs: int = 3  # a round waits more than it works
     points: int | None = None  # how many commit points; None: all of them
     keep_going: bool = False
 
