@@ -23,6 +23,7 @@ from timer_triggers.sweep_turns import sweep_turns
 for sdk in ("azure", "httpx2"):
     logging.getLogger(sdk).setLevel(logging.WARNING)
 clients.report_missing_settings()
+clients.warm_up()
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 

@@ -80,6 +80,7 @@ def status_of(fold: Fold) -> dict[str, Any]:
         "error": wire_error(end.error) if end else None,
         "waitingUntil": iso(fold.waiting.until) if fold.waiting and not end else None,
         "recoveryRung": end.rung if end else None,
+        "wastedTokens": (end.wasted_tokens or 0) if end else 0,
         "deliveryErrors": end.delivery_errors if end else 0,
         "logged": fold.logged,
         "createdAt": iso(begin.at),

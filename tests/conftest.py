@@ -45,9 +45,9 @@ def deployed_copy(folder: Path) -> Path:
 
 
 @contextmanager
-def own_stack(folder: Path) -> Iterator[RunningStack]:
+def own_stack(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[RunningStack]:
     """A stack with the project's app, ready; failed tests show its console."""
-    with RunningStack(deployed_copy(folder / "app"), folder / "state") as running:
+    with RunningStack(deployed_copy(folder / "app"), folder / "state", environment=environment) as running:
         _running.append(running)
         try:
             running.wait_ready()

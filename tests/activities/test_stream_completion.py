@@ -17,9 +17,9 @@ from chat.errors import ModelFailure, StorageUnavailable
 from chat.failure_policy import MAX_CLAIMS, FailureClass
 from chat.journal import Fold, read_journal
 from chat.journal_writer import JournalWriter
+from chat.pace import Pace
 from chat.quota import Quota
 from chat.records import Begin, Claim, Frame, Restart, Stop
-from chat.relay import Pace
 from chat.turn import TurnRequest, conversation_key, turn_id
 from chat.turn_view import wire_frame
 from tests.doubles import FakeInstances, Killed, ManualClock, MemoryJournals, RecordingBrowser, ScriptedModel, failure
@@ -84,8 +84,12 @@ async def test_the_answer_is_stored_shown_and_returned_alike() -> None:
 async def test_frames_are_numbered_without_gaps_and_follow_one_another() -> None:
     store, browser = journals(), RecordingBrowser()
     await Attempt(around(store, ScriptedModel("a😀", "b", "c", "漢"), browser), request()).run()
+    frames = [record for record, _ in records.decode(store.blobs[TURN]) if isinstance(record, Frame)]
+    assert [frame.seq for frame in frames] == list(range(1, len(frames) + 1))
     places = [arguments[1] | {"text": arguments[0]} for arguments in browser.arguments("token")]
-    assert [place["seq"] for place in places] == list(range(1, len(places) + 1))
+    numbers = [place["seq"] for place in places]  # of the last frame that a message holds
+    assert numbers == sorted(set(numbers))
+    assert (places[0]["text"], numbers[-1]) == (frames[0].text, frames[-1].seq)
     offset = 0
     for place in places:
         assert place["offset"] == offset

@@ -41,6 +41,7 @@ def test_what_was_said_of_a_turn_that_must_not_queue_counts():
     assert admission(journal(no)) is False
     assert admission(journal(Admit(5))) is True
     assert admission(journal(Stop(5))) is True  # stopped before it was admitted: its run will say so
+    assert admission(journal(CLAIM)) is True  # started by the turn behind it, and at work
 
 
 @pytest.mark.parametrize(
