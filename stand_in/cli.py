@@ -26,6 +26,7 @@ STATE_DIR_VARIABLE = "STAND_IN_STATE_DIR"
 FREE_PORTS_VARIABLE = "STAND_IN_FREE_PORTS"
 NO_RESTART_VARIABLE = "STAND_IN_NO_RESTART"
 LATE_RESULTS_VARIABLE = "STAND_IN_DELIVER_LATE_RESULTS"
+KEEP_RESTARTING_VARIABLE = "STAND_IN_KEEP_RESTARTING"
 
 
 def main(arguments: Sequence[str] | None = None, services: Sequence[Service] = SERVICES) -> int:
@@ -76,6 +77,13 @@ def _parser(services: Sequence[Service]) -> argparse.ArgumentParser:
         default=_flag(NO_RESTART_VARIABLE),
         help=f"leave a service that died as it is (environment: {NO_RESTART_VARIABLE}=1)",
     )
+    run.add_argument(
+        "--keep-restarting",
+        action="store_true",
+        default=_flag(KEEP_RESTARTING_VARIABLE),
+        help=f"start a service again at once however often it dies, for those who kill on purpose "
+        f"(environment: {KEEP_RESTARTING_VARIABLE}=1)",
+    )
     host = commands.add_parser("host", help="run one more Functions host on the state of a stack that runs")
     host.add_argument("--state-dir", type=Path, help=state_help.format("."))
     host.add_argument("--port", type=_port, metavar="N", help="its port (default: a free one)")
@@ -124,7 +132,12 @@ def _run(parsed: argparse.Namespace, services: tuple[Service, ...]) -> int:
     try:
         plan = _plan(parsed, services, settings, app)
         _introduce(app, folder, services, plan)
-        options = StackOptions(app, restart=not parsed.no_restart, host_arguments=_host_arguments(parsed))
+        options = StackOptions(
+            app,
+            restart=not parsed.no_restart,
+            keep_restarting=parsed.keep_restarting,
+            host_arguments=_host_arguments(parsed),
+        )
         stack = Stack(services, plan, options, folder, lock, os.environ, _say)
         asyncio.run(_until_signalled(stack))
     finally:

@@ -20,6 +20,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from stand_in import crash_points
 from stand_in.durable.entity import EntityRecord
 from stand_in.durable.errors import TaskHubFailed, TaskHubTaken
 from stand_in.durable.history import HistoryEvent, Parent
@@ -313,7 +314,9 @@ class SqliteTaskHub:
                 raise TaskHubTaken("Another host works on the task hub.")
             for statement, group in groupby(changes, key=itemgetter(0)):
                 connection.executemany(STATEMENTS[statement], [values for _, values in group])
+            crash_points.before_commit()
             connection.execute("COMMIT")
+            crash_points.after_commit()
         except (sqlite3.Error, TaskHubTaken):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from aiohttp import web
 
+from stand_in import crash_points
 from stand_in.signalr.client_connection import ClientConnection
 from stand_in.signalr.emulator import Emulator
 from stand_in.signalr.errors import BadRequest, InjectedFault, UnsupportedMedia
@@ -43,7 +44,9 @@ class Outbox:
         if refusal is not None and refusal.status != 202 and not refusal.applied:
             return self._refuse(refusal)
         outcome = self._outcome()
+        crash_points.before_commit()
         times = self._carry_out(outcome, lambda: self._deliver(message, receivers))
+        crash_points.after_commit()
         if receivers and faults.happens(faults.disconnect):
             for receiver in receivers:
                 receiver.end_with(faults.goodbye)
