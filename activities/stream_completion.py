@@ -130,6 +130,8 @@ class Attempt:
             answer = await self._relayed(writer, delivery, request, prompt)
             answer.delivery_errors = delivery.errors
             result = await self._finish(writer, request, answer)
+            if result is not None and writer.fold.waiting:
+                delivery.waiting(writer.fold.waiting)
         return result or await announce_end(writer.fold, self._around)
 
     async def _relayed(self, writer: JournalWriter, delivery: Delivery, request: TurnRequest, prompt: Prompt) -> Answer:
@@ -140,7 +142,7 @@ class Attempt:
         deployments, history = self._around.deployments, writer.fold.history
         self._deployment = choose_deployment(request.deployment, deployments, history)
         ladder = ladder_of(writer.fold.text, history, self._deployment, deployments)
-        relay = Relay(writer, delivery, self.number, prompt, self._around.pace)
+        relay = Relay(writer, delivery, self.number, prompt, self._around.pace, self._around.bells)
         asked = completion_request(request, prompt, self._deployment, deployments)
         return await relay.relay(model, asked, ladder, self._cancellations)
 

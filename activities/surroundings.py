@@ -8,6 +8,7 @@ from azure.durable_functions import DurableOrchestrationClient
 
 from adapters import clients
 from adapters.durable import DurableInstances
+from chat.bells import Bells
 from chat.conversation import Conversation
 from chat.delivery import Browser
 from chat.deployments import Deployments
@@ -52,6 +53,7 @@ class Surroundings:
     system_prompt: str = ""
     deployments: Deployments = field(default_factory=Deployments)
     pace: Pace = field(default_factory=Pace)
+    bells: Bells = field(default_factory=Bells)
     silence: float = SILENCE
     line: SendLine = field(default_factory=SendLine)
 
@@ -69,4 +71,5 @@ async def surroundings(client: DurableOrchestrationClient) -> Surroundings:
         system_prompt=clients.settings().system_prompt,
         deployments=clients.deployments(),
         line=clients.send_line(),
+        bells=clients.bells,
     )

@@ -27,6 +27,7 @@ from adapters.chat_events import ChatEvents, chat_body
 from adapters.model_failures import (
     REQUEST_ERRORS,
     TRANSPORT_ERRORS,
+    failure_of_broken_stream,
     failure_of_event,
     failure_of_exception,
     failure_of_response_type,
@@ -36,6 +37,7 @@ from adapters.response_events import ResponseEvents, lost, response_body
 from adapters.server_sent_events import EventParser
 from chat.completion import Chunk, CompletionRequest, Upstream
 from chat.errors import MissingSetting, ModelFailure
+from chat.silence import SilenceWatch
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +80,9 @@ class ModelConnection:
     api_version: str | None = None
     base_url: str | None = None
     credential: TokenCredential | None = field(default=None, repr=False)
-    read_timeout: float = 30.0  # the longest silence between two chunks, and before the first
     prefix: str = ""
-    reasoning_read_timeout: float = 120.0  # reasoning models think before they speak
+    read_timeout: float = 30.0  # the longest silence between two signs of life, and before the first
+    reasoning_read_timeout: float = 120.0  # reasoning models think before they speak; at least `read_timeout`
 
     def __post_init__(self) -> None:
         if not self.base_url and not self.endpoint:
@@ -98,8 +100,12 @@ class ModelConnection:
         version = self.effective_api_version
         return version in (None, V1) or str(version) >= STREAM_OPTIONS_SINCE
 
+    def patience(self, *, is_reasoning: bool) -> float:
+        """Seconds of silence after which an answer counts as stalled."""
+        return max(self.read_timeout, self.reasoning_read_timeout) if is_reasoning else self.read_timeout
+
     def timeout(self, *, is_reasoning: bool) -> httpx2.Timeout:
-        read = self.reasoning_read_timeout if is_reasoning else self.read_timeout
+        read = self.patience(is_reasoning=is_reasoning)
         return httpx2.Timeout(connect=CONNECT_SECONDS, read=read, write=WRITE_SECONDS, pool=CONNECT_SECONDS)
 
 
@@ -118,15 +124,16 @@ class OpenAIChatModel:
         Raises ModelFailure for whatever keeps an answer from coming; the iteration does too.
         """
         model = request.deployment.removeprefix(self._connection.prefix)
-        if request.background:
-            response = await self._post(request, "/responses", response_body(request, model))
-            events: Events = ResponseEvents(self._connection.key)
-        else:
-            body = chat_body(request, model, with_usage=self._connection.knows_stream_options)
-            response = await self._post(request, "/chat/completions", body)
-            events = ChatEvents()
-        async with self._reading(request, response, events) as stream:
-            yield stream
+        async with self._watch(request) as silence:
+            if request.background:
+                response = await self._post(request, "/responses", response_body(request, model))
+                events: Events = ResponseEvents(self._connection.key)
+            else:
+                body = chat_body(request, model, with_usage=self._connection.knows_stream_options)
+                response = await self._post(request, "/chat/completions", body)
+                events = ChatEvents()
+            async with self._reading(request, response, events, silence) as stream:
+                yield stream
 
     @asynccontextmanager
     async def reattach(
@@ -137,13 +144,14 @@ class OpenAIChatModel:
         Raises ResponseLost when it is gone or over without an answer, else like `stream`.
         """
         params: dict[str, Any] = {"stream": "true"} | ({} if after is None else {"starting_after": after})
-        try:
-            response = await self._get(request, f"/responses/{quote(response_id, safe='')}", params)
-        except ModelFailure as failure:
-            raise (lost(failure) if failure.http_status in GONE else failure) from failure
-        events = ResponseEvents(self._connection.key, is_reattached=True)
-        async with self._reading(request, response, events) as stream:
-            yield stream
+        async with self._watch(request) as silence:
+            try:
+                response = await self._get(request, f"/responses/{quote(response_id, safe='')}", params)
+            except ModelFailure as failure:
+                raise (lost(failure) if failure.http_status in GONE else failure) from failure
+            events = ResponseEvents(self._connection.key, is_reattached=True)
+            async with self._reading(request, response, events, silence) as stream:
+                yield stream
 
     async def cancel(self, deployment: str, response_id: str) -> None:
         """End a background response. Raises ModelFailure."""
@@ -157,15 +165,20 @@ class OpenAIChatModel:
         """Close all connections."""
         await self._client.close()
 
+    def _watch(self, request: CompletionRequest) -> SilenceWatch:
+        return SilenceWatch(self._connection.patience(is_reasoning=request.is_reasoning_model))
+
     @asynccontextmanager
     async def _reading(
-        self, request: CompletionRequest, response: httpx2.Response, events: "Events"
+        self, request: CompletionRequest, response: httpx2.Response, events: "Events", silence: SilenceWatch
     ) -> AsyncIterator["CompletionStream"]:
+        silence.heard()
         try:
             failure = failure_of_response_type(response.headers.get("content-type", ""))
             if failure is not None:
                 raise failure
-            stream = CompletionStream(response, self._upstream(request, response.headers), events, self._connection.key)
+            upstream = self._upstream(request, response.headers)
+            stream = CompletionStream(response, upstream, events, self._connection.key, silence)
             yield stream
             await stream.drain()
         finally:
@@ -222,6 +235,9 @@ class Events(Protocol):
     def read(self, event: dict[str, Any]) -> Chunk | None:
         """The event as a chunk, None when it says nothing. Raises ModelFailure."""
 
+    def is_alive(self, event: dict[str, Any]) -> bool:
+        """Whether an event that says nothing shows all the same that the model works."""
+
     def failure_of_end(self) -> ModelFailure:
         """What it means that the stream ended before the answer was whole."""
 
@@ -229,10 +245,13 @@ class Events(Protocol):
 class CompletionStream:
     """One answer while it arrives: iterate once."""
 
-    def __init__(self, response: httpx2.Response, upstream: Upstream, events: Events, key: str | None) -> None:
+    def __init__(
+        self, response: httpx2.Response, upstream: Upstream, events: Events, key: str | None, silence: SilenceWatch
+    ) -> None:
         self.upstream = upstream
         self._events = events
         self._key = key
+        self._silence = silence
         self._is_whole = False  # a finish_reason was seen
         self._is_done = False  # nothing more is to come
         # Event streams are not compressed; reading raw bytes spares a decoder layer per chunk.
@@ -257,7 +276,7 @@ class CompletionStream:
                     break
         except TRANSPORT_ERRORS as error:
             if not self._is_whole:
-                raise failure_of_exception(error, self.upstream.deployment, self._key) from error
+                raise failure_of_broken_stream(error, self.upstream.deployment, self._key) from error
             logger.warning(
                 "The model's stream broke after its answer was whole.", extra={"error": type(error).__name__}
             )
@@ -287,8 +306,11 @@ class CompletionStream:
         if not isinstance(event, dict) or (event.get("error") and "type" not in event):
             raise failure_of_event(event, self._key)
         chunk = self._events.read(event)
+        if chunk is not None or self._events.is_alive(event):
+            self._silence.heard()
         if chunk is not None and chunk.finish_reason is not None:
             self._is_whole = True
+            self._silence.enough()
         return chunk
 
 

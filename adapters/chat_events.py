@@ -40,6 +40,12 @@ class ChatEvents:
     def failure_of_end(self) -> ModelFailure:
         return failure_of_short_stream()
 
+    def is_alive(self, event: dict[str, Any]) -> bool:
+        """Whether a chunk without text shows that the model works: a piece of reasoning, or of a tool call."""
+        choices = event.get("choices")
+        delta = (choices[0].get("delta") if choices else None) or {}
+        return any(delta.get(name) for name in ("reasoning_content", "reasoning", "tool_calls"))
+
     def read(self, event: dict[str, Any]) -> Chunk | None:
         choices = event.get("choices")
         choice: dict[str, Any] = choices[0] if choices else {}

@@ -22,14 +22,17 @@ from adapters.model_resources import FALLBACK, TwoResources
 from adapters.settings import LOCAL_EVENT_HUB, Settings
 from adapters.signalr import SignalRHub
 from adapters.signalr_connection import SignalRConnection
+from chat.bells import Bells
 from chat.call_logging import CallLog
 from chat.delivery import Browser
 from chat.deployments import Deployments
 from chat.errors import DeliveryFailed, MissingSetting
+from chat.journal_tails import JournalTails
 from chat.proxy_keys import ProxyKeys
 from chat.quota import Quota
 from chat.relay import ChatModel
 from chat.send_line import SendLine
+from chat.usage import BegunTurns
 
 HUB = "chat"
 
@@ -58,6 +61,7 @@ class NoBrowser:
 
 
 clock = WallClock()
+bells = Bells()
 
 
 def new_id() -> str:
@@ -112,8 +116,18 @@ def journal() -> BlobJournal:
 
 
 @cache
+def journal_tails() -> JournalTails:
+    return JournalTails(journal())
+
+
+@cache
 def quota() -> Quota:
     return Quota(journal(), clock, settings().turns_at_once, settings().turns_per_day)
+
+
+@cache
+def begun_turns() -> BegunTurns:
+    return BegunTurns(journal())
 
 
 @cache
@@ -252,13 +266,16 @@ class OwnerCache:
 
 
 owners = OwnerCache()
-_looks: set[tuple[str, int]] = set()
+_settled: set[str] = set()
 
 
-def first_look(turn_id: str, claims: int) -> bool:
-    """Whether nobody in this process has looked after this turn since that claim."""
-    if len(_looks) > 10_000:
-        _looks.clear()
-    new = (turn_id, claims) not in _looks
-    _looks.add((turn_id, claims))
-    return new
+def is_settled(turn_id: str) -> bool:
+    """Whether this process has found that nothing is left to do for this turn."""
+    return turn_id in _settled
+
+
+def settled(turn_id: str) -> None:
+    """Nothing is left to do for this turn, whatever its instance's status says for the next days."""
+    if len(_settled) > 100_000:
+        _settled.clear()
+    _settled.add(turn_id)

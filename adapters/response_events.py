@@ -56,6 +56,10 @@ class ResponseEvents:
         failure = failure_of_short_stream()
         return lost(failure) if self._is_reattached else failure
 
+    def is_alive(self, event: dict[str, Any]) -> bool:
+        """Reasoning, items, parts: the service sends nothing of the kind to keep a connection busy."""
+        return str(event.get("type")).startswith("response.")
+
     def read(self, event: dict[str, Any]) -> Chunk | None:
         reader = self._readers.get(str(event.get("type")))
         return reader(event) if reader else None

@@ -51,6 +51,7 @@ class Settings:
     turns_per_day: int
     reveal_ms: int
     read_timeout: float
+    sweep_schedule: str | None  # the host reads it, in function_app.py's trigger; here it is only missed by name
     proxy_keys: str | None = field(repr=False)
     proxy_max_body_bytes: int
     model_prices: str | None
@@ -96,6 +97,7 @@ class Settings:
             turns_per_day=read.number("TURNS_PER_DAY", 1_000),
             reveal_ms=read.number("REVEAL_MS", 33),
             read_timeout=float(read.number("MODEL_READ_TIMEOUT_SECONDS", 60, low=1)),
+            sweep_schedule=read.text("SWEEP_SCHEDULE"),
             proxy_keys=read.text("PROXY_KEYS"),
             model_prices=read.text("MODEL_PRICES"),
             proxy_max_body_bytes=read.number("PROXY_MAX_BODY_BYTES", 32 * 1024 * 1024, low=1),
@@ -113,6 +115,8 @@ class Settings:
             yield "AzureSignalRConnectionString: browsers will poll"
         if not self.event_hub_connection and not self.event_hub_namespace:
             yield "AZURE_EVENTHUB_CONN_STR: no turn will be logged"
+        if not self.sweep_schedule:
+            yield "SWEEP_SCHEDULE: nothing that was left behind will be closed or logged"
         if self.allow_anonymous and not self.session_secret:
             yield "SESSION_SECRET: anonymous visitors will be refused"
         if not self.allow_anonymous and not self.authentication_enabled:

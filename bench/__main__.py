@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from bench import blob_appends, engine, proxy, proxy_storm, sends, storm, turns
+from bench import blob_appends, engine, proxy, proxy_storm, sends, stops, storm, turns
 
 PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
     "turns": lambda options: turns.main(),
@@ -11,6 +11,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
     "engine": lambda options: engine.main(),
     "blobs": lambda options: blob_appends.main(),
     "storm": lambda options: storm.main(options.turns, options.seed),
+    "stops": lambda options: stops.main(options.races, options.seed),
     "proxy": lambda options: proxy.main(),
     "proxy-storm": lambda options: proxy_storm.main(options.calls, options.seed),
 }
@@ -20,6 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
     parser.add_argument("--turns", type=int, default=storm.TURNS, help="of the storm (default: %(default)s)")
+    parser.add_argument("--races", type=int, default=stops.RACES, help="of the stops (default: %(default)s)")
     parser.add_argument("--calls", type=int, default=proxy_storm.CALLS, help="of the proxy's storm (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of what is random (default: %(default)s)")
     options = parser.parse_args()

@@ -18,9 +18,9 @@ from typing import Any, Protocol
 from chat.errors import DeliveryFailed
 from chat.frames import utf16_length
 from chat.pace import Pace, Urgency, Window
-from chat.records import End, Frame
+from chat.records import End, Frame, Wait
 from chat.send_line import SendLine, Ticket
-from chat.turn_view import wire_error
+from chat.turn_view import wire_error, wire_wait
 
 # How long a finished turn waits for its last messages to leave. Whoever is not reached by then asks for them.
 PARTING_TIME = 2.0
@@ -99,6 +99,9 @@ class Delivery:
     def redacted(self, generation: int, attempt: int, offset: int, length: int) -> None:
         place = {"generation": generation, "attempt": attempt, "offset": offset, "length": length}
         self._put(_Event("turnRedacted", place, Urgency.ENDING))
+
+    def waiting(self, wait: Wait) -> None:
+        self._put(_Event("turnWaiting", wire_wait(wait), Urgency.ENDING))
 
     def ended(self, end: End) -> None:
         outcome = {

@@ -5,7 +5,7 @@ recovery ladder until an answer goes on with the stored text. The writer takes t
 came within a window of about 100 ms (chat/pace.py): one append, and when it succeeded the frame goes to the browser.
 Only one append is in flight.
 
-While nothing arrives the writer looks at the journal's end (a stop, another run's claim) every 200 ms, and says
+While nothing arrives the writer looks at the journal's end (a stop, another run's claim) every 150 ms, and says
 `alive` every 10 s, so that readers can tell a slow model from a dead worker.
 """
 
@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from chat.bells import Bells
 from chat.cancellations import Cancellations
 from chat.completion import Chunk, CompletionRequest, Upstream
 from chat.conversation import Prompt
@@ -89,6 +90,7 @@ class _Inbox:
         self.failure: ModelFailure | None = None
         self.arrived = asyncio.Event()  # there is something to write
         self.finished = asyncio.Event()
+        self.hurried = asyncio.Event()  # what there is is not to wait for more
         self._pieces: list[str] = []
         self._first_at = 0
         self._wasted = 0  # by earlier calls
@@ -101,6 +103,11 @@ class _Inbox:
         """The next call; only the last one has text to write."""
         self._wasted += self.call.wasted_tokens if self.call else 0
         self.call = call
+
+    def hurry(self) -> None:
+        """Make the writer append now, or look at the journal's end if there is nothing to append."""
+        self.hurried.set()
+        self.arrived.set()
 
     def add(self, text: str) -> None:
         if text:
@@ -118,6 +125,7 @@ class _Inbox:
         self._pieces.clear()
         if not self.finished.is_set():
             self.arrived.clear()
+            self.hurried.clear()
         return taken
 
     def take_waste(self) -> int:
@@ -131,12 +139,15 @@ class _Inbox:
 class Relay:
     """One answer of the model, written and shown by one run."""
 
-    def __init__(self, writer: JournalWriter, delivery: Delivery, attempt: int, prompt: Prompt, pace: Pace) -> None:
+    def __init__(
+        self, writer: JournalWriter, delivery: Delivery, attempt: int, prompt: Prompt, pace: Pace, bells: Bells
+    ) -> None:
         self._writer = writer
         self._delivery = delivery
         self._attempt = attempt
         self._prompt = prompt
         self._pace = pace
+        self._bells = bells
         self._told_of: ModelCall | None = None  # the call that the last `upstream` record is about
         self._restarted = False
 
@@ -154,7 +165,8 @@ class Relay:
             cancellations.start(left_behind.deployment, left_behind.response_id)
         reader = asyncio.create_task(_Reader(model, request, ladder, inbox, cancellations).read())
         try:
-            await self._write(inbox)
+            with self._bells.hung(self._writer.turn_id, inbox.hurry):
+                await self._write(inbox)
             await reader
         except Decided:
             if inbox.call and inbox.call.request.background and inbox.call.finish_reason is None:
@@ -171,10 +183,10 @@ class Relay:
         window, due = Window(self._pace.window), 0.0  # the first text goes at once
         while not inbox.finished.is_set():
             if inbox.arrived.is_set() and not inbox.has_text:
-                await self._flush(inbox)  # who answers: no text waits for it
+                await self._flush(inbox)  # who answers, or somebody rang: no text waits for it
                 looked = appended = time()
             elif inbox.arrived.is_set():
-                await _until(inbox.finished, due - time())
+                await self._gather(inbox, due)
                 started = time()
                 await self._flush(inbox)
                 looked = appended = time()
@@ -189,6 +201,12 @@ class Relay:
         await self._flush(inbox)
         if inbox.call and inbox.call.covered:
             await self._redact(*inbox.call.covered)
+
+    async def _gather(self, inbox: _Inbox, due: float) -> None:
+        """Let text gather until its window is over. A window may be long, and a stop does not wait for its end."""
+        time = asyncio.get_running_loop().time
+        while not await _until(inbox.hurried, min(due - time(), self._pace.look)) and time() < due:
+            await self._writer.look_at_end()
 
     async def _redact(self, start: int, end: int) -> None:
         """Cover what the asynchronous filter wants back; it speaks up to about 1,000 characters late."""
@@ -217,6 +235,8 @@ class Relay:
             frame = Frame(self._writer.writer_id, *place, text, arrived_at, sequence)
             new.append(frame)
         if not new:
+            if not inbox.finished.is_set():
+                await self._writer.look_at_end()  # nothing came, somebody rang
             return
         await self._writer.append(*new)
         if restart:
@@ -278,7 +298,7 @@ class _Reader:
             self._inbox.failure = failure
         finally:
             self._inbox.finished.set()
-            self._inbox.arrived.set()
+            self._inbox.hurry()
 
     async def _try(self, rung: Rung | None) -> bool:
         """Whether the answer on this rung goes on with the stored text. Raises ModelFailure."""
@@ -311,7 +331,7 @@ class _Reader:
                     self._inbox.arrived.set()  # its id is worth a record, before any text
             if call.finish_reason is None:
                 message = "The model's stream ended in mid-answer."
-                raise ModelFailure(FailureClass.TRANSIENT, "stream_ended_early", message)
+                raise ModelFailure(FailureClass.CUT, "stream_ended_early", message)
         # Only at a real end what was held back is text: cut off in mid-answer it is a part of a character, and stored
         # it would contradict the whole one that the next attempt brings.
         self._inbox.add(call.finish())

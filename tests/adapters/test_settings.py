@@ -13,6 +13,7 @@ def test_every_missing_setting_is_named() -> None:
         "AZURE_OPENAI_ENDPOINT",
         "AzureSignalRConnectionString",
         "AZURE_EVENTHUB_CONN_STR",
+        "SWEEP_SCHEDULE",
     ):
         assert name in missing
 

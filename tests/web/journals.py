@@ -67,9 +67,10 @@ def script_of(data: bytes, messages: list[dict[str, Any]] | None = None) -> Scri
         finals[fold.generation] = fold.text
     view = frames_since(data, 0)
     assert view.over, "a journal without an end is no answer"
+    frames = [frame.fields for frame in view.frames]
     if messages is None:
-        messages = [{"record": record, "after": index + 1} for index, record in enumerate(view.frames)]
-    return Script(view.frames, messages, finals, fold.text, fold.status.value)
+        messages = [{"record": record, "after": index + 1} for index, record in enumerate(frames)]
+    return Script(frames, messages, finals, fold.text, fold.status.value)
 
 
 @dataclass
