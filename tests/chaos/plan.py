@@ -97,6 +97,8 @@ def _question(
     text = story(f"{run}.", words)
     speed = chance.randrange(300, 500) if name == "long" else chance.randrange(90, 200)
     fault, endings, expected = "", COMPLETED, kind != "drifting"
+    # A call that asks to continue an answer is another prompt, to which the emulator's filter does not apply.
+    filtered = frozenset({"filtered"}) | (COMPLETED if kind == "drifting" else frozenset())
     match name:
         case "stop":
             endings = frozenset({"stopped", "completed"})
@@ -109,9 +111,9 @@ def _question(
         case "stall":
             fault = f"#fault stall after={chance.randrange(1, 60)} seconds=20 "
         case "filter":
-            fault, endings = f"#fault filter after={chance.randrange(1, 60)} ", frozenset({"filtered"})
+            fault, endings = f"#fault filter after={chance.randrange(1, 60)} ", filtered
         case "redact":
-            fault, endings = f"#fault async-filter after={chance.randrange(5, 60)} ", frozenset({"filtered"})
+            fault, endings = f"#fault async-filter after={chance.randrange(5, 60)} ", filtered
     drift = f"#drift after={chance.randrange(0, 120)} " if kind == "drifting" else ""
     return Question(
         run=run,
