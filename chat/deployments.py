@@ -12,7 +12,7 @@ from chat.errors import ModelFailure
 from chat.failure_policy import MAX_CLAIMS, FailureClass, wait_before_retry
 from chat.upstream_history import UpstreamHistory
 
-FAILS_OVER = frozenset({FailureClass.RATE_LIMITED, FailureClass.TRANSIENT, FailureClass.STALLED})
+FAILS_OVER = frozenset({FailureClass.RATE_LIMITED, FailureClass.TRANSIENT, FailureClass.CUT, FailureClass.STALLED})
 
 
 @dataclass(frozen=True, slots=True)

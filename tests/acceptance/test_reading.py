@@ -74,7 +74,7 @@ async def test_a_stream_brings_the_answer_as_it_grows_and_ends_with_it(visitor: 
 
 
 async def test_a_stream_and_the_frames_say_the_same(visitor: ChatClient):
-    done = await visitor.answer("#length 300\n#speed 200\n#first 0\n#drift\n#fault cut after=10 times=1")
+    done = await visitor.answer("#drift\n#continue bare\n#speed 200\n#first 0\n#length 300\n#fault cut after=40")
     found = [event for event in await streamed(visitor, done["turnId"]) if event.kind not in ("", "retry")]
     page = await visitor.frames(done["turnId"])
     assert [{"kind": event.kind} | event.data for event in found] == page["frames"]
