@@ -176,7 +176,7 @@ async def test_a_turn_whose_orchestrator_was_changed_by_a_deployment_is_brought_
     """The new code decides otherwise than the history says: the instance fails, the turn must not be lost with it."""
     stack = await asyncio.to_thread(new_stack)
     async with Visitor(stack.url) as visitor:
-        turn_id = await visitor.ask(say(story("d", 300), 30), "talk")
+        turn_id = await visitor.ask(say(story("d", 90), 30), "talk")
         behind = await visitor.ask(say("and I?", 40), "talk")
         await visitor.sees(turn_id, 60)
         deploy_another_orchestrator(stack)
@@ -191,7 +191,7 @@ async def test_a_turn_whose_orchestrator_was_changed_by_a_deployment_is_brought_
         await swept(stack, visitor, turn_id, behind)
         status = await visitor.client.status(turn_id)
         assert status["status"] in ("failed", "completed")
-        assert story("d", 300).startswith(status["text"])
+        assert story("d", 90).startswith(status["text"])
         assert status["text"].startswith(visitor.screens[turn_id].text)
         assert (await visitor.client.status(behind))["status"] in ("completed", "failed")
 
