@@ -131,6 +131,11 @@ async def proxy_embeddings(req: Request) -> Response:
     return await completions_proxy.by_deployment(req, completions_proxy.EMBEDDINGS)
 
 
+@app.route(route="openai/responses", methods=["POST"])
+async def proxy_responses(req: Request) -> Response:
+    return await completions_proxy.by_version(req, completions_proxy.RESPONSES)
+
+
 @app.route(route="openai/v1/chat/completions", methods=["POST"])
 async def proxy_v1_chat(req: Request) -> Response:
     return await completions_proxy.by_model(req, completions_proxy.CHAT)

@@ -115,9 +115,9 @@ class BlobJournal:
         """The container's address."""
         return self._container.url
 
-    async def prepare(self) -> None:
-        """Create the container if it is missing; asks the service once."""
-        if self._prepared:
+    async def prepare(self, *, again: bool = False) -> None:
+        """Create the container if it is missing; asks the service once, unless it was found to be gone."""
+        if self._prepared and not again:
             return
         with _translated():
             try:
@@ -250,8 +250,7 @@ class BlobJournal:
         try:
             return await self._blobs.create(name, self._append_timeout)
         except JournalMissing:  # of a blob that is being created only the container can be missing
-            self._prepared = False
-            await self.prepare()
+            await self.prepare(again=True)
             return await self._blobs.create(name, self._append_timeout)
 
 

@@ -7,7 +7,7 @@ In the container of the journals, over plain REST: this stands between the model
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -15,7 +15,7 @@ from adapters.append_blobs import AppendBlobs
 from adapters.blob_journal import BlobJournal
 from adapters.blob_requests import refusal
 from chat.call_logging import StoredCall
-from chat.errors import JournalMissing
+from chat.errors import JournalMissing, JournalMoved
 from chat.journal_writer import Clock
 
 CALLS = "unlogged/calls/"
@@ -41,20 +41,30 @@ class BlobCallStore:
     async def put(self, call_id: str, data: bytes, version: str | None) -> str:
         """Store it over this version, None for a new one; the new version. Raises JournalMoved, JournalMissing."""
         await self._journal.prepare()
-        condition = {"If-None-Match": "*"} if version is None else {"If-Match": version}
-        headers = {"x-ms-blob-type": "BlockBlob", **condition}
-        status, answer, _ = await self._requests.send_once("PUT", CALLS + call_id, {}, headers, data, TIMEOUT_S)
+        status, answer = await self._put(call_id, data, version)
+        if status == 404 and answer.get("x-ms-error-code") == "ContainerNotFound":
+            await self._journal.prepare(again=True)
+            status, answer = await self._put(call_id, data, version)
+        if status == 409 and answer.get("x-ms-error-code") == "BlobAlreadyExists":
+            raise JournalMoved("The call is stored already.")
         if status != 201:
             raise refusal(status, answer)
         return answer["ETag"]
+
+    async def _put(self, call_id: str, data: bytes, version: str | None) -> tuple[int, Mapping[str, str]]:
+        condition = {"If-None-Match": "*"} if version is None else {"If-Match": version}
+        headers = {"x-ms-blob-type": "BlockBlob", **condition}
+        status, answer, _ = await self._requests.send_once("PUT", CALLS + call_id, {}, headers, data, TIMEOUT_S)
+        return status, answer
 
     async def read(self, call_id: str) -> StoredCall:
         """What is stored of a call. Raises JournalMissing."""
         status, answer, body = await self._requests.send("GET", CALLS + call_id, {}, {}, b"", TIMEOUT_S)
         if status != 200:
             raise refusal(status, answer)
-        written = parsedate_to_datetime(answer["Last-Modified"])
-        return StoredCall(call_id, body, answer["ETag"], round(1000 * written.timestamp()))
+        # Both by the service's clock: a worker's own may be minutes away from that of the one who wrote.
+        silent = parsedate_to_datetime(answer["Date"]) - parsedate_to_datetime(answer["Last-Modified"])
+        return StoredCall(call_id, body, answer["ETag"], round(1000 * silent.total_seconds()))
 
     async def delete(self, call_id: str, version: str) -> None:
         """Delete this version; that it is gone already is no error. Raises JournalMoved."""
@@ -67,8 +77,11 @@ class BlobCallStore:
         """Put calls on the ledger. Twice is no error."""
         lines = "".join(f"{call_id}\n" for call_id in call_ids).encode()
         async with self._lock:
-            name = await self._current_ledger()
-            await self._appends.append(name, lines, None, TIMEOUT_S)
+            try:
+                await self._appends.append(await self._current_ledger(), lines, None, TIMEOUT_S)
+            except JournalMissing:  # somebody deleted it
+                self._ledger = ""
+                await self._appends.append(await self._current_ledger(), lines, None, TIMEOUT_S)
             self._blocks += 1
 
     async def calls(self) -> AsyncIterator[str]:

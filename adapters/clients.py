@@ -28,7 +28,7 @@ from chat.delivery import Browser
 from chat.deployments import Deployments
 from chat.errors import DeliveryFailed, MissingSetting
 from chat.journal_tails import JournalTails
-from chat.proxy_keys import ProxyKeys
+from chat.proxy_keys import LogTexts, ProxyKeys
 from chat.quota import Quota
 from chat.relay import ChatModel
 from chat.send_line import SendLine
@@ -200,7 +200,7 @@ def model_connection() -> ModelConnection:
 @cache
 def proxy_keys() -> ProxyKeys:
     try:
-        return ProxyKeys(settings().proxy_keys)
+        return ProxyKeys(settings().proxy_keys, LogTexts.FULL if settings().log_prompts else LogTexts.NONE)
     except ValueError as error:
         raise MissingSetting("PROXY_KEYS", str(error)) from None
 

@@ -8,15 +8,19 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 
 from chat.errors import LogUnavailable, MissingSetting
 
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+
 CONSUMER_GROUP = "$Default"
-WAIT_SECONDS = 1.0  # how long a partition is waited for before it counts as silent
+WAIT_SECONDS = 1.0  # after which the SDK says of a partition that nothing came
+SILENT_SECONDS = 60.0  # without an event that must be there, the hub counts as not answering
 LARGEST_BACKLOG = 2_000  # records read ahead of who takes them
 
 
@@ -46,6 +50,11 @@ class EventHubReader:
             raise MissingSetting("AZURE_EVENTHUB_CONN_STR", "is no connection string of an event hub") from error
         return cls(client)
 
+    @classmethod
+    def from_identity(cls, fully_qualified_namespace: str, name: str, credential: "AsyncTokenCredential") -> Self:
+        """As an identity, which needs the role Azure Event Hubs Data Receiver. The credential stays the caller's."""
+        return cls(EventHubConsumerClient(fully_qualified_namespace, name, CONSUMER_GROUP, credential))
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -57,20 +66,20 @@ class EventHubReader:
         there now, or for ever. Raises LogUnavailable when the hub is not reached."""
         queue: asyncio.Queue[LoggedRecord | None] = asyncio.Queue(LARGEST_BACKLOG)
         try:
-            ends = await self._ends(since) if not follow else {}
+            ends = await self._ends(since)
         except Exception as error:  # the SDK lets its inner errors out, too
             raise LogUnavailable(f"The event hub was not reached: {type(error).__name__}.") from error
-        open_partitions = set(ends)
-        if not follow and not open_partitions:
+        unread = set(ends)  # partitions; that nothing comes from one for a while is no sign of its end
+        if not follow and not unread:
             return
 
         async def take(partition: PartitionContext, events: list[EventData]) -> None:
             for event in events:
                 await queue.put(_record(event))
-            # Silence is no end: a busy hub may take longer than any wait to send what it has.
-            if not follow and events and (events[-1].sequence_number or 0) >= ends.get(partition.partition_id, 0):
-                open_partitions.discard(partition.partition_id)
-                if not open_partitions:
+            last = events[-1].sequence_number if events else None
+            if last is not None and last >= ends.get(partition.partition_id, 0):
+                unread.discard(partition.partition_id)
+                if not follow and not unread:
                     await queue.put(None)
 
         start = since if since is not None else "-1"
@@ -80,10 +89,12 @@ class EventHubReader:
         try:
             while True:
                 taking = asyncio.create_task(queue.get())
-                await asyncio.wait({taking, reading}, return_when=asyncio.FIRST_COMPLETED)
+                patience = None if follow else SILENT_SECONDS
+                await asyncio.wait({taking, reading}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                 if not taking.done():
                     taking.cancel()
-                    raise LogUnavailable(f"The event hub stopped answering: {reading.exception()!r}.")
+                    reason = type(reading.exception()).__name__ if reading.done() else "it sends no more"
+                    raise LogUnavailable(f"The event hub stopped answering ({reason}).")
                 record = taking.result()
                 if record is None:
                     return
@@ -94,7 +105,7 @@ class EventHubReader:
                 await reading
 
     async def _ends(self, since: datetime | None) -> dict[str, int]:
-        """The last sequence number of each partition that has something since then."""
+        """The last sequence number now of each partition that has something later than `since`."""
         partitions = await self._client.get_partition_ids()
         found = await asyncio.gather(*(self._client.get_partition_properties(name) for name in partitions))
         return {
@@ -106,4 +117,9 @@ class EventHubReader:
 
 def _record(event: EventData) -> LoggedRecord:
     assert event.enqueued_time is not None  # of every event that was received
-    return LoggedRecord(str(event.message_id), event.body_as_str().encode(), event.enqueued_time)
+    pieces: Any = event.body
+    try:
+        body = b"".join(pieces)
+    except TypeError:  # not bytes: somebody else's event
+        body = str(pieces).encode()
+    return LoggedRecord(str(event.message_id), body, event.enqueued_time)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 from urllib.parse import quote, urlencode
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
 from adapters.azure_openai import TOKEN_SCOPE, ModelConnection
@@ -39,6 +40,8 @@ _HOP_BY_HOP = frozenset(
         "content-encoding",
     ]
 )
+# Whom a browser may let read an answer is for the host to say, about its own address.
+_OF_ORIGINS = "access-control-"
 # The caller's own, which the model service has no business with, and what Azure's front ends add.
 _CALLERS = frozenset(
     [
@@ -53,6 +56,7 @@ _CALLERS = frozenset(
         "max-forwards",
         "x-real-ip",
         "forwarded",
+        "via",
         "x-original-url",
         "disguised-host",
         "was-default-hostname",
@@ -62,7 +66,15 @@ _CALLERS = frozenset(
         "x-ms-invocation-id",
     ]
 )
-_CALLERS_PREFIXES = ("x-forwarded-", "x-ms-client-principal", "x-arr-", "x-appservice-", "x-functions-")
+_CALLERS_PREFIXES = (
+    "x-forwarded-",
+    "x-ms-client-principal",
+    "x-arr-",
+    "x-appservice-",
+    "x-functions-",
+    "x-azure-",  # Front Door's, with the caller's address
+    _OF_ORIGINS,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -117,21 +129,27 @@ class ModelPassthrough:
         self._session: aiohttp.ClientSession | None = None
 
     @property
-    def knows_deployment_paths(self) -> bool:
-        """Whether the service has Azure's paths by deployment; others take the model's name from the body alone."""
+    def is_azure(self) -> bool:
+        """Whether the service has Azure's paths and versions; others take the model's name from the body alone."""
         return self._connection.base_url is None
 
     async def post(
         self, path: str, query: Iterable[tuple[str, str]], headers: Iterable[tuple[str, str]], body: bytes
     ) -> UpstreamAnswer:
         """POST to a path below `/openai` of a resource, or below the base URL (of which `v1` is a part); returns when
-        the answer's headers are there. Raises UpstreamUnreachable."""
-        sent = passed_on(headers) | await self._credentials()
+        the answer's headers are there. Raises UpstreamUnreachable, also for a redirect: whoever followed it would
+        take the caller's key to another address."""
+        sent = CIMultiDict(passed_on(headers))
+        sent.update(await self._credentials())
         url = self._url(path, query)
         try:
-            return UpstreamAnswer(await self._opened().post(url, data=body, headers=sent, allow_redirects=False))
+            response = await self._opened().post(url, data=body, headers=sent, allow_redirects=False)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unreachable(error) from error
+        if 300 <= response.status < 400:
+            response.close()
+            raise UpstreamUnreachable(f"it answered {response.status}: its address in the settings is another one's")
+        return UpstreamAnswer(response)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -171,19 +189,22 @@ class ModelPassthrough:
         return self._session
 
 
-def passed_on(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The headers that belong to the call, whoever carries it.
+def passed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers that belong to the call, whoever carries it; one that stands there twice stays twice.
 
     A value that is not ASCII is left out: the Functions host does not survive one in an answer.
     """
-    return {
-        name: value
-        for name, value in headers
-        if (lower := name.lower()) not in _HOP_BY_HOP
+    given = [(name.lower(), name, value) for name, value in headers]
+    named = {word.strip().lower() for lower, _, value in given if lower == "connection" for word in value.split(",")}
+    return [
+        (name, value)
+        for lower, name, value in given
+        if lower not in _HOP_BY_HOP
+        and lower not in named
         and lower not in _CALLERS
         and not lower.startswith(_CALLERS_PREFIXES)
         and value.isascii()
-    }
+    ]
 
 
 def _unreachable(error: BaseException) -> UpstreamUnreachable:

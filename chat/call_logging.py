@@ -23,28 +23,30 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from chat.errors import ChatError, JournalMissing, JournalMoved, LogUnavailable, MissingSetting, StorageUnavailable
-from chat.journal_writer import Clock
 from chat.proxied_call import RUNNING, aborted
-from chat.record_size import encoded
+from chat.record_size import encoded, fits
 
 REFRESH_SECONDS = 10.0
 DEAD_AFTER = 60_000  # ms without a refresh after which the worker of a call is taken for dead
 # Tries to store the end of a call: about 30 s in all. Then the sweeper closes it with what was refreshed last.
 STORE_WAITS = (0.1, 0.5, 2.0, 8.0, 20.0)
 LARGEST_BATCH = 200  # records sent together; the hub's limit of bytes may make more batches of them
-LONGEST_QUEUE = 10_000  # records that wait to be sent; what comes beyond is stored and left to the sweeper
+LARGEST_BATCH_BYTES = 4 * 1024 * 1024  # of it; one record alone may have a quarter of that
+LARGEST_QUEUE_BYTES = 64 * 1024 * 1024  # that wait to be sent; what comes beyond is stored and left to the sweeper
+LARGEST_STORED = 1024 * 1024  # what the Standard and Premium tiers of Event Hubs take
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredCall:
-    """What is stored of a call: its record as JSON, the version of the blob, and when it was written (ms)."""
+    """What is stored of a call: its record as JSON, and the version of the blob. `silent_ms`: how long ago it was
+    written when it was read, by the one clock of the store."""
 
     call_id: str
     data: bytes
     version: str
-    at: int
+    silent_ms: int = 0
 
 
 class CallStore(Protocol):
@@ -52,7 +54,7 @@ class CallStore(Protocol):
 
     async def put(self, call_id: str, data: bytes, version: str | None) -> str:
         """Store it over this version, None for a call that is not stored yet; the new version. Raises JournalMoved
-        when another version is there, JournalMissing when none is."""
+        when another version is there, and perhaps JournalMissing when none is."""
 
     async def read(self, call_id: str) -> StoredCall:
         """Raises JournalMissing."""
@@ -82,8 +84,8 @@ class Overtaken(ChatError):
 
 
 def body_of(record: dict[str, Any]) -> bytes:
-    """The record as it is stored. A lonely surrogate, which UTF-8 cannot hold, is written as JSON's own escape."""
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+    """The record as it is stored: no larger than any hub but the smallest takes, so that it is sent as it is."""
+    return encoded(record, LARGEST_STORED)
 
 
 class CallJournal:
@@ -122,7 +124,7 @@ class CallJournal:
                         return None
                     await asyncio.sleep(wait)
                 else:
-                    return StoredCall(self._call_id, data, version, 0)
+                    return StoredCall(self._call_id, data, version)
         return None
 
     async def _put(self, data: bytes) -> str:
@@ -154,6 +156,7 @@ class CallLog:
         self._store = store
         self._event_log = event_log
         self._queue: list[StoredCall] = []
+        self._queued_bytes = 0
         self._finishing: set[asyncio.Task[None]] = set()
         self._sending: asyncio.Task[None] | None = None
 
@@ -172,35 +175,68 @@ class CallLog:
 
     async def _finish(self, journal: CallJournal, record: dict[str, Any]) -> None:
         stored = await journal.finish(record)
-        if stored is None or len(self._queue) >= LONGEST_QUEUE:
+        if stored is None or self._queued_bytes + len(stored.data) > LARGEST_QUEUE_BYTES:
             return  # the sweeper's
         self._queue.append(stored)
+        self._queued_bytes += len(stored.data)
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send_all())
 
     async def _send_all(self) -> None:
         while self._queue:
-            batch, self._queue = self._queue[:LARGEST_BATCH], self._queue[LARGEST_BATCH:]
+            batch = _first_batch(self._queue)
+            del self._queue[: len(batch)]
+            self._queued_bytes -= _size(batch)
             if not await deliver(self._store(), self._event_log, batch):
                 # It is away: whatever waits is stored, and a later sweep finds it.
                 self._queue.clear()
+                self._queued_bytes = 0
+
+
+def _first_batch(calls: Sequence[StoredCall]) -> list[StoredCall]:
+    """As many as are sent together: so few bytes that they travel within the time that a send is given."""
+    batch: list[StoredCall] = []
+    for call in calls[:LARGEST_BATCH]:
+        if batch and _size(batch) + len(call.data) > LARGEST_BATCH_BYTES:
+            break
+        batch.append(call)
+    return batch
+
+
+def _size(calls: Sequence[StoredCall]) -> int:
+    return sum(len(call.data) for call in calls)
 
 
 async def deliver(store: CallStore, event_log: Callable[[], CallEventLog], calls: Sequence[StoredCall]) -> bool:
     """Send the records of finished calls, then forget the calls. False when the hub did not take them."""
     try:
-        log = event_log()
-        await log.send_all([(call.call_id, encoded(json.loads(call.data), log.max_bytes)) for call in calls])
+        await _send(event_log(), calls)
     except (LogUnavailable, MissingSetting) as error:
         logger.warning("The records of %s calls were not accepted: %s", len(calls), error)
         return False
     try:
         await store.note_logged([call.call_id for call in calls])
         await asyncio.gather(*(store.delete(call.call_id, call.version) for call in calls))
-    except (StorageUnavailable, JournalMoved) as error:
+    except (StorageUnavailable, JournalMissing, JournalMoved) as error:
         # What is not forgotten is sent again by the sweeper, equal to the byte.
         logger.warning("Logged calls could not be forgotten yet: %s", error)
     return True
+
+
+async def _send(log: CallEventLog, calls: Sequence[StoredCall]) -> None:
+    """Raises LogUnavailable."""
+    largest = log.max_bytes
+    try:
+        await log.send_all([(call.call_id, _fitting(call.data, largest)) for call in calls])
+    except LogUnavailable:
+        if log.max_bytes >= largest:
+            raise
+        # It has told only now that it takes less than hubs usually do.
+        await log.send_all([(call.call_id, _fitting(call.data, log.max_bytes)) for call in calls])
+
+
+def _fitting(data: bytes, largest: int) -> bytes:
+    return data if fits(data, largest) else encoded(json.loads(data), largest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,21 +245,21 @@ class CallSweeper:
 
     store: CallStore
     event_log: Callable[[], CallEventLog]
-    clock: Clock
 
     async def sweep(self) -> int:
         """Deliver all that is finished or dead; how many records were accepted."""
-        delivered, batch = 0, list[StoredCall]()
+        delivered, found = 0, list[StoredCall]()
         async for call_id in self.store.calls():
             call = await self._finished(call_id)
             if call is not None:
-                batch.append(call)
-            if len(batch) == LARGEST_BATCH:
+                found.append(call)
+            if len(batch := _first_batch(found)) < len(found) or len(found) == LARGEST_BATCH:
                 if not await deliver(self.store, self.event_log, batch):
                     return delivered
-                delivered, batch = delivered + len(batch), []
-        if batch and await deliver(self.store, self.event_log, batch):
-            delivered += len(batch)
+                delivered += len(batch)
+                del found[: len(batch)]
+        if found and await deliver(self.store, self.event_log, found):
+            delivered += len(found)
         return delivered
 
     async def _finished(self, call_id: str) -> StoredCall | None:
@@ -233,10 +269,16 @@ class CallSweeper:
             record = json.loads(call.data)
             if record["status"] != RUNNING:
                 return call
-            if self.clock.now() - call.at < DEAD_AFTER:
+            if call.silent_ms < DEAD_AFTER:
                 return None
             data = body_of(aborted(record))
             version = await self.store.put(call_id, data, call.version)
         except (JournalMissing, JournalMoved):
             return None  # its worker was at it in this moment
-        return StoredCall(call_id, data, version, call.at)
+        except StorageUnavailable as error:
+            logger.warning("A call could not be swept: %s", error, extra={"call_id": call_id})
+            return None
+        except (ValueError, KeyError, TypeError):
+            logger.error("What is stored of a call is no record.", extra={"call_id": call_id})
+            return None
+        return StoredCall(call_id, data, version)

@@ -31,7 +31,7 @@ class Choice:
 
     pieces: list[str] = field(default_factory=list)
     refusal: list[str] = field(default_factory=list)
-    tool_calls: dict[int, dict[str, Any]] = field(default_factory=dict)
+    tool_calls: dict[int, dict[str, Any]] = field(default_factory=dict)  # by index; arguments as a list of pieces
     finish_reason: str | None = None
 
     @property
@@ -41,7 +41,8 @@ class Choice:
 
     @property
     def calls(self) -> list[dict[str, Any]]:
-        return [self.tool_calls[index] for index in sorted(self.tool_calls)]
+        found = [self.tool_calls[index] for index in sorted(self.tool_calls)]
+        return [call | {"arguments": "".join(call["arguments"])} for call in found]
 
 
 @dataclass(slots=True)
@@ -98,6 +99,11 @@ class CompletionTap:
         for event in self._events():
             self._read(event)
         return data
+
+    @property
+    def within_event(self) -> bool:
+        """Whether the caller has the beginning of an event and not yet its end."""
+        return bool(self._held) and not self._hide_usage
 
     def finish(self) -> bytes:
         """The stream is over. What is held of an event that never became whole goes to the caller as it is."""
@@ -195,15 +201,13 @@ class CompletionTap:
         """Id and name come with the first piece of a call only; its arguments in fragments."""
         index = call.get("index")
         known = choice.tool_calls.setdefault(
-            index if isinstance(index, int) else place, {"id": None, "type": "function", "name": "", "arguments": ""}
+            index if isinstance(index, int) else place, {"id": None, "type": "function", "name": "", "arguments": []}
         )
         function = call.get("function")
         function = function if isinstance(function, dict) else {}
         known["id"] = known["id"] or call.get("id")
         known["name"] += function.get("name") or ""
-        arguments: list[str] = []
-        self.learned.keep(arguments, function.get("arguments") or "", now)
-        known["arguments"] += "".join(arguments)
+        self.learned.keep(known["arguments"], function.get("arguments") or "", now)
 
     def _learn_response_event(self, kind: str, value: dict[str, Any]) -> None:
         learned, now = self.learned, self._clock.now()
@@ -246,7 +250,7 @@ class CompletionTap:
         choice, now = self.learned.choice(0), self._clock.now()
         if item.get("type") == "function_call":
             call = {"id": item.get("call_id"), "type": "function", "name": item.get("name") or ""}
-            choice.tool_calls[len(choice.tool_calls)] = call | {"arguments": item.get("arguments") or ""}
+            choice.tool_calls[len(choice.tool_calls)] = call | {"arguments": [item.get("arguments") or ""]}
         elif item.get("type") == "message" and not choice.pieces:
             for part in _objects(item.get("content")):
                 if part.get("type") == "output_text":
@@ -281,7 +285,7 @@ def _data_of(event: bytes) -> bytes:
 def _object(data: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

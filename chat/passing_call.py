@@ -1,8 +1,8 @@
 """A call on its way through the proxy: from its acceptance to its one record.
 
-Whatever ends it (the service, the caller, a worker that is told to stop) calls `end`, and the first one counts. While
-it goes on a heartbeat stores how far it is, so that a sweeper can tell a slow call from a dead worker's; the same
-heartbeat ends a call whose caller takes nothing any more.
+Whatever ends it (the service, the caller, an error of ours) calls `end`, and the first one counts. While it goes on a
+heartbeat stores how far it is, so that a sweeper can tell a slow call from a dead worker's; the same heartbeat ends a
+call whose caller does not take what it is offered. A service that is silent for long is no such case: models think.
 """
 
 import asyncio
@@ -16,9 +16,10 @@ from chat.completion_tap import CompletionTap
 from chat.journal_writer import Clock
 from chat.proxied_call import Answered, Ending, ProxiedCall, call_record
 
-# A caller that takes not a byte for so long is gone, or as good as gone: its stream must not be held for it.
+# A caller that does not take a piece for so long is gone, or as good as gone: its stream must not be held for it.
 LONGEST_STANDSTILL = 120_000  # ms
 CLIENT_GONE = Ending("client_gone", {"code": "client_gone", "message": "The caller left before the answer was whole."})
+NOT_STORED = Ending("failed", {"code": "storage_unavailable", "message": "The call could not be written down."})
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class PassingCall:
         self._journal = journal
         self._log = log
         self._clock = clock
-        self._moved_at = clock.now()
+        self._offered_at: int | None = None
         self._on_standstill: Callable[[], None] = lambda: None
         self._heartbeat: asyncio.Task[None] | None = None
         self._over = False
@@ -44,9 +45,13 @@ class PassingCall:
         if not self._over:
             self._heartbeat = asyncio.create_task(self._beat())
 
-    def moved(self) -> None:
-        """The caller took something."""
-        self._moved_at = self._clock.now()
+    def offer(self) -> None:
+        """From now on it is for the caller to take something."""
+        self._offered_at = self._clock.now()
+
+    def taken(self) -> None:
+        """The caller took it."""
+        self._offered_at = None
 
     def on_standstill(self, close: Callable[[], None]) -> None:
         """What is to be closed when the caller takes nothing any more."""
@@ -67,7 +72,7 @@ class PassingCall:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
-            if self.answered is not None and self._clock.now() - self._moved_at > LONGEST_STANDSTILL:
+            if self._offered_at is not None and self._clock.now() - self._offered_at > LONGEST_STANDSTILL:
                 logger.warning("A caller takes nothing any more.", extra={"call_id": self.call.call_id})
                 self.end(CLIENT_GONE)
                 self._on_standstill()

@@ -7,7 +7,6 @@ What a key's policy keeps out of the log is never in it, nor in what is stored.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from chat.completion_tap import Choice, Learned
 from chat.frames import utf16_length
 from chat.proxy_keys import LogPolicy, LogTexts
+from chat.record_size import json_of
 from chat.turn_view import iso
 
 SCHEMA = 1
@@ -74,9 +74,10 @@ def ending_of(answered: Answered, learned: Learned, *, streamed: bool) -> Ending
         message = message[:LONGEST_MESSAGE]
         status = "filtered" if code in ("content_filter", "ResponsibleAIPolicyViolation") else "failed"
         return Ending(status, {"code": code, "message": message})
-    if streamed and not learned.whole and not any(choice.finish_reason for choice in learned.choices.values()):
+    choices = learned.choices.values()
+    if streamed and not learned.whole and not (choices and all(choice.finish_reason for choice in choices)):
         return Ending("failed", {"code": "stream_ended_early", "message": "The stream ended in mid-answer."})
-    if any(choice.finish_reason == "content_filter" for choice in learned.choices.values()):
+    if any(choice.finish_reason == "content_filter" for choice in choices):
         return Ending("filtered", {"code": "content_filter", "message": "The content filter ended this answer."})
     return Ending("completed")
 
@@ -147,7 +148,11 @@ def _hashed(message: Mapping[str, Any]) -> dict[str, Any]:
     """The hash of a message's text, or of the JSON of what it holds instead (parts, calls of tools)."""
     content = message.get("content")
     rest = {name: value for name, value in message.items() if name not in ("role", "content")}
-    text = content if isinstance(content, str) and not rest else _json(message if rest else content)
+    text = (
+        content
+        if isinstance(content, str) and not rest
+        else json_of(message if rest else content, sort_keys=True).decode()
+    )
     return {"sha256": _sha256(text), "length": utf16_length(text)}
 
 
@@ -189,10 +194,6 @@ def _error(ending: Ending | None, learned: Learned, answered: Answered | None, *
         "message": message if shown else code,
         "http_status": answered.http_status if answered else None,
     }
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 def _sha256(text: str) -> str:

@@ -49,10 +49,12 @@ class ProxyKey:
 
 
 class ProxyKeys:
-    """All keys. Raises ValueError, naming what is wrong and never a key."""
+    """All keys. Raises ValueError, naming what is wrong and never a key.
 
-    def __init__(self, setting: str | None) -> None:
-        self._keys = [_key(name, entry) for name, entry in _entries(setting or "{}").items()]
+    `usual` is what the log holds of the calls of a key that says nothing about it."""
+
+    def __init__(self, setting: str | None, usual: LogTexts = LogTexts.FULL) -> None:
+        self._keys = [_key(name, entry, usual) for name, entry in _entries(setting or "{}").items()]
         if len({key.digest for key in self._keys}) < len(self._keys):
             raise ValueError("gives one key two names: the log could not tell who called")
 
@@ -79,7 +81,7 @@ def _entries(setting: str) -> dict[str, Any]:
     return value
 
 
-def _key(name: str, entry: Any) -> ProxyKey:
+def _key(name: str, entry: Any, usual: LogTexts) -> ProxyKey:
     if not _NAME.match(name):
         raise ValueError(f"has the name {name!r}; a name is 1 to 64 letters, digits, '.', '_' or '-'")
     if isinstance(entry, str):
@@ -88,7 +90,7 @@ def _key(name: str, entry: Any) -> ProxyKey:
         raise ValueError(f"must give {name} a key, or an object with either 'key' or 'sha256'")
     if unknown := sorted(set(entry) - {"key", "sha256", "log", "fields"}):
         raise ValueError(f"gives {name} {unknown[0]!r}; known are key, sha256, log, fields")
-    return ProxyKey(name, _digest_of(name, entry), LogPolicy(_texts(name, entry), _fields(name, entry)))
+    return ProxyKey(name, _digest_of(name, entry), LogPolicy(_texts(name, entry, usual), _fields(name, entry)))
 
 
 def _digest_of(name: str, entry: dict[str, Any]) -> bytes:
@@ -101,9 +103,9 @@ def _digest_of(name: str, entry: dict[str, Any]) -> bytes:
     return _digest(entry["key"])
 
 
-def _texts(name: str, entry: dict[str, Any]) -> LogTexts:
+def _texts(name: str, entry: dict[str, Any], usual: LogTexts) -> LogTexts:
     try:
-        return LogTexts(entry.get("log", "full"))
+        return LogTexts(entry.get("log", usual))
     except ValueError:
         raise ValueError(f"must give {name} the log 'full', 'hashed' or 'none'") from None
 

@@ -14,17 +14,23 @@ class Reconciliation:
     """Ids are message ids of records: a turn's is its id and `.end`, a call's its own."""
 
     accepted: set[str] = field(default_factory=set)
-    pending: set[str] = field(default_factory=set)  # accepted, and their record is still to be sent
+    logged: set[str] = field(default_factory=set)  # accepted, and their record is with the hub by their own account
+    _elsewhere: set[str] = field(default_factory=set)
     _seen: dict[str, list[bytes]] = field(default_factory=dict)
 
-    def accept(self, ids: Iterable[str]) -> None:
+    def expect(self, ids: Iterable[str]) -> None:
+        """Accepted; perhaps their record is still to be sent."""
         self.accepted.update(ids)
 
-    def expect(self, ids: Iterable[str]) -> None:
-        """Accepted, and not logged yet by their own account."""
+    def expect_logged(self, ids: Iterable[str]) -> None:
+        """Accepted, and their record was taken by the hub."""
         ids = set(ids)
         self.accepted |= ids
-        self.pending |= ids
+        self.logged |= ids
+
+    def leave_out(self, ids: Iterable[str]) -> None:
+        """Accepted at another time: whether they have a record is not the question."""
+        self._elsewhere.update(ids)
 
     def see(self, message_id: str, body: bytes) -> None:
         """A record of the hub."""
@@ -33,32 +39,36 @@ class Reconciliation:
     @property
     def missing(self) -> list[str]:
         """Accepted and logged by their own account, and not in the hub."""
-        return sorted(self.accepted - self.pending - set(self._seen))
+        return sorted(self.logged - set(self._seen))
 
     @property
     def waiting(self) -> list[str]:
         """To be sent yet, and not in the hub."""
-        return sorted(self.pending - set(self._seen))
+        return sorted(self.accepted - self.logged - set(self._seen))
 
     @property
     def doubled(self) -> dict[str, int]:
         """How often a record came that came more than once."""
-        return {name: len(copies) for name, copies in sorted(self._seen.items()) if len(copies) > 1}
+        return {name: len(copies) for name, copies in sorted(self._records.items()) if len(copies) > 1}
 
     @property
     def different(self) -> list[str]:
         """Doubled, and the copies are not equal."""
-        return sorted(name for name, copies in self._seen.items() if len(set(copies)) > 1)
+        return sorted(name for name, copies in self._records.items() if len(set(copies)) > 1)
 
     @property
     def unknown(self) -> list[str]:
-        """In the hub, and nobody knows of their acceptance: deleted since, or of another app, or of another time."""
-        return sorted(set(self._seen) - self.accepted)
+        """In the hub, and nobody knows of their acceptance: deleted since, or of another app."""
+        return sorted(set(self._records) - self.accepted)
 
     @property
     def records(self) -> int:
         """How many records there are, copies not counted."""
-        return len(self._seen)
+        return len(self._records)
+
+    @property
+    def _records(self) -> dict[str, list[bytes]]:
+        return {name: copies for name, copies in self._seen.items() if name not in self._elsewhere}
 
     @property
     def sound(self) -> bool:

@@ -3,8 +3,11 @@
 A log needs the usage of a streamed answer, and the service tells it only who asks (`stream_options.include_usage`). So
 the proxy asks when the caller did not, and takes the answer to its question out of the stream again (`completion_tap`).
 Everything else in the body stays as it came, to the byte.
+
+A service without Azure's paths is a case of its own: there the body must name the model that the path named.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,3 +46,12 @@ def asking_for_usage(body: bytes, value: dict[str, Any]) -> PassedOn:
         else:
             return PassedOn(body)  # not a boolean: the service says so better than we do
     return PassedOn(edited.encode(), usage_added=True)
+
+
+def naming_model(body: bytes, deployment: str) -> bytes:
+    """The body with this `model`, whatever it named: on Azure's paths the deployment in the path is what counts."""
+    text, name = body.decode(), json.dumps(deployment)
+    member = last_member(text, "model")
+    if member is not None and member.value == deployment:
+        return body
+    return (with_value(text, member, name) if member else with_member(text, "model", name)).encode()

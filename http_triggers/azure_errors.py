@@ -5,11 +5,12 @@
 """
 
 import functools
+import json
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 
-from azurefunctions.extensions.http.fastapi import JSONResponse, Response
+from azurefunctions.extensions.http.fastapi import JSONResponse, Request, Response
 
 from chat.errors import MissingSetting
 
@@ -37,23 +38,41 @@ class AzureError(Exception):
             self.body = {"message": message, "type": kind, "param": None, "code": code}
 
 
+def error_event(code: str, message: str) -> bytes:
+    """The error as a stream tells it, when it has begun."""
+    return b"data: " + json.dumps({"error": {"code": code, "message": message}}).encode() + b"\n\n"
+
+
 def answers_azure_errors(
-    function: Callable[Parameters, Awaitable[Response]],
-) -> Callable[Parameters, Awaitable[Response]]:
+    function: Callable[Concatenate[Request, Parameters], Awaitable[Response]],
+) -> Callable[Concatenate[Request, Parameters], Awaitable[Response]]:
     """The function, answering what it raises. What nobody expected is a 500 without a word about our inside."""
 
     @functools.wraps(function)
-    async def answering(*arguments: Parameters.args, **named: Parameters.kwargs) -> Response:
+    async def answering(req: Request, /, *arguments: Parameters.args, **named: Parameters.kwargs) -> Response:
         try:
-            return await function(*arguments, **named)
+            return await function(req, *arguments, **named)
         except AzureError as raised:
             error = raised
         except MissingSetting as missing:
             logger.error("%s", missing)
             error = AzureError(500, "MissingSetting", str(missing))
         except Exception:
-            logger.exception("A proxied request failed for a reason that nobody expected.")
-            error = AzureError(500, "InternalServerError", "Something went wrong in the proxy. Try again.")
+            if await req.is_disconnected():  # in the middle of its request
+                error = AzureError(499, "ClientClosedRequest", "The caller left.")
+            else:
+                logger.exception("A proxied request failed for a reason that nobody expected.")
+                error = AzureError(500, "InternalServerError", "Something went wrong in the proxy. Try again.")
+        await _read_to_end(req)
         return JSONResponse({"error": error.body}, error.status, error.headers)
 
     return answering
+
+
+async def _read_to_end(req: Request) -> None:
+    """Take what there is left of a request: an answer to a half-read one is lost on its way through the host."""
+    try:
+        async for _ in req.stream():
+            pass
+    except Exception as error:  # noqa: BLE001 - it was read, or its caller is gone: neither changes the answer
+        logger.debug("Nothing more to read of a request: %s", type(error).__name__)

@@ -26,6 +26,7 @@ METHODS = {
     "api/turns/{turn_id}/stop": ("POST",),
     "openai/deployments/{deployment}/chat/completions": ("POST",),
     "openai/deployments/{deployment}/embeddings": ("POST",),
+    "openai/responses": ("POST",),
     "openai/v1/chat/completions": ("POST",),
     "openai/v1/embeddings": ("POST",),
     "openai/v1/responses": ("POST",),
@@ -45,7 +46,7 @@ _PATTERNS = [(_pattern(route), methods) for route, methods in METHODS.items()]
 async def unknown_route(req: Request) -> Response:
     """Every method, every path: 405 with `Allow` where another method would have been right, else 404."""
     path = "/" + req.url.path.strip("/")
-    if path.lower().startswith("/openai/"):
+    if path.lower().startswith("/openai/") or path.lower() == "/openai":
         return await completions_proxy.unknown_path(req)  # in Azure's shape
     for pattern, methods in _PATTERNS:
         if pattern.fullmatch(path):

@@ -5,6 +5,7 @@ Settings come from the environment, as the app has them; `--stack` takes them fr
 
 import argparse
 import asyncio
+import io
 import json
 import os
 import subprocess
@@ -23,6 +24,8 @@ from operations.tail_log import tail
 def main(arguments: Sequence[str]) -> int:
     """Run one command; its exit code: 0 done and sound, 1 something is missing or differs, 2 it could not be done."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # half a character is printed as JSON would escape it
     try:
         if options.stack:
             os.environ.update(_stack_settings())
@@ -31,6 +34,9 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        return 0
+    except BrokenPipeError:  # `| head` has what it wanted; Python would say so once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
@@ -45,15 +51,18 @@ async def _run(options: argparse.Namespace) -> int:
     finally:
         if clients.journal.cache_info().currsize:
             await clients.journal().close()
+        if clients.credential.cache_info().currsize:
+            await clients.credential().close()
 
 
 def _reader() -> EventHubReader:
     settings = clients.settings()
-    if not settings.event_hub_connection:
-        raise MissingSetting("AZURE_EVENTHUB_CONN_STR")
-    return EventHubReader.from_connection_string(
-        settings.event_hub_connection, settings.event_hub_name or LOCAL_EVENT_HUB
-    )
+    if settings.event_hub_connection:
+        return EventHubReader.from_connection_string(settings.event_hub_connection, settings.event_hub_name)
+    if settings.event_hub_namespace:
+        name = settings.event_hub_name or LOCAL_EVENT_HUB
+        return EventHubReader.from_identity(settings.event_hub_namespace, name, clients.credential())
+    raise MissingSetting("AZURE_EVENTHUB_CONN_STR")
 
 
 def _stack_settings() -> dict[str, str]:

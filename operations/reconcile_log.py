@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from adapters.blob_journal import BlobJournal
@@ -19,8 +19,10 @@ from chat.turn import TurnStatus
 TURNS = "turns/"
 READ_AT_ONCE = 32
 SHOWN = 20  # ids of a kind; --json has all
-_CALL = re.compile(r"call-([0-9a-f]{12})-[0-9a-f]+\Z")
+CLOCKS_DIFFER = timedelta(minutes=5)
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+_CALL = re.compile(r"call-([0-9a-f]{12})-[0-9a-f]+\Z")
+_TURN = re.compile(r"turn-.+\.end\Z")  # message_id of a turn
 
 
 async def reconcile(
@@ -35,21 +37,35 @@ async def reconcile(
     """Print what is missing or doubled; 0 when nothing is missing and no two copies differ, else 1."""
     since, until = since or BEGINNING, until or datetime.now(UTC)
     found = Reconciliation()
-    # The hub first: what is accepted while it is read is not missing in it.
-    async for logged in reader.records(since if since > BEGINNING else None, follow=False):
-        if _is_ours(logged.message_id, since, until):
-            found.see(logged.message_id, logged.body)
-    async for fold in _turns(journal):
-        if fold.begin and since <= _time(fold.begin.at) < until and fold.status is not TurnStatus.REJECTED:
-            (found.accept if fold.logged else found.expect)([message_id(fold.begin.turn_id)])
+    # In the way that a call goes, from its blob over the ledger to the hub: what moves on meanwhile is met once more,
+    # and what counts as logged is in the hub when the hub is read.
     async for call_id in calls.calls():
-        if _is_ours(call_id, since, until):
+        if _is_within(call_id, since, until):
             found.expect([call_id])
     async for call_id in calls.logged(since):
-        if _is_ours(call_id, since, until):
-            found.accept([call_id])
+        if _is_within(call_id, since, until):
+            found.expect_logged([call_id])
+    async for fold in _turns(journal):
+        if fold.begin is not None:
+            _expect_turn(found, fold, since <= _time(fold.begin.at) < until)
+    # Clocks differ: a record may seem to have come before its call.
+    start = since - CLOCKS_DIFFER if since > BEGINNING else None
+    async for logged in reader.records(start, follow=False):
+        if _is_within(logged.message_id, since, until) or _TURN.match(logged.message_id):
+            found.see(logged.message_id, logged.body)
     print(json.dumps(as_dict(found, since, until)) if as_json else report(found, since, until))
     return 0 if found.sound else 1
+
+
+def _expect_turn(found: Reconciliation, fold: Fold, is_within: bool) -> None:
+    assert fold.begin is not None
+    ids = [message_id(fold.begin.turn_id)]
+    if not is_within or fold.status is TurnStatus.REJECTED:
+        found.leave_out(ids)
+    elif fold.logged:
+        found.expect_logged(ids)
+    else:
+        found.expect(ids)
 
 
 async def _turns(journal: BlobJournal) -> AsyncIterator[Fold]:
@@ -74,10 +90,10 @@ async def _read(journal: BlobJournal, turn_id: str) -> Fold | None:
         return None  # created and not begun, or deleted since it was listed
 
 
-def _is_ours(record_id: str, since: datetime, until: datetime) -> bool:
-    """Whether this is a turn's record (its journal tells the time), or that of a call in this range (its id does)."""
-    call = _CALL.match(record_id)
-    return since <= _time(int(call[1], 16)) < until if call else True
+def _is_within(call_id: str, since: datetime, until: datetime) -> bool:
+    """Whether this is the id of a call that was accepted in this time, which it tells."""
+    call = _CALL.match(call_id)
+    return call is not None and since <= _time(int(call[1], 16)) < until
 
 
 def _time(milliseconds: int) -> datetime:

@@ -11,6 +11,7 @@ from adapters.settings import Settings
 from chat.errors import MissingSetting
 from chat.model_prices import ModelPrices, tokens_of
 
+REMEMBERED = 100_000  # ids of records that were shown: a copy comes soon, or never
 # Heading, width, and whether it stands at the right.
 COLUMNS = (
     ("time", 12, False),
@@ -28,40 +29,57 @@ COLUMNS = (
 
 
 @dataclass(slots=True)
-class Totals:
-    """What a summary says."""
+class ModelTotals:
+    """What the calls of one model came to."""
 
     records: int = 0
-    copies: int = 0
     given: int = 0
     written: int = 0
     cost: float = 0.0
     unpriced: int = 0
-    by_status: dict[str, int] = field(default_factory=dict)
+    latency_ms: int = 0
 
     def add(self, record: Mapping[str, Any], cost: float | None) -> None:
         given, written, _ = tokens_of(record.get("usage"))
+        latency = record.get("latency_ms")
         self.records += 1
         self.given += given
         self.written += written
         self.cost += cost or 0.0
         self.unpriced += cost is None
+        self.latency_ms += latency if isinstance(latency, int) else 0
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a summary says."""
+
+    records: int = 0
+    copies: int = 0
+    by_status: dict[str, int] = field(default_factory=dict)
+    by_model: dict[str, ModelTotals] = field(default_factory=dict)
+
+    def add(self, record: Mapping[str, Any], cost: float | None) -> None:
         status = str(record.get("status"))
+        self.records += 1
         self.by_status[status] = self.by_status.get(status, 0) + 1
+        self.by_model.setdefault(str(record.get("model")), ModelTotals()).add(record, cost)
 
 
 async def tail(
     reader: EventHubReader, settings: Settings, since: datetime | None, *, follow: bool, as_json: bool
 ) -> None:
     """Print records as they come. A copy of one that was printed is counted, not printed again."""
-    prices, totals, seen = prices_of(settings), Totals(), set[str]()
+    prices, totals, seen = prices_of(settings), Totals(), dict[str, None]()
     if not as_json:
         print(line_of([heading for heading, _, _ in COLUMNS]))
     async for logged in reader.records(since, follow=follow):
         if logged.message_id in seen:
             totals.copies += 1
             continue
-        seen.add(logged.message_id)
+        seen[logged.message_id] = None
+        if len(seen) > REMEMBERED:
+            del seen[next(iter(seen))]
         record = record_of(logged)
         cost = prices.cost(str(record.get("model")), record.get("usage"))
         totals.add(record, cost)
@@ -119,14 +137,17 @@ def line_of(cells: list[str]) -> str:
 
 
 def summary_of(totals: Totals) -> str:
-    """What all of it came to."""
+    """What all of it came to, model by model."""
     statuses = ", ".join(f"{count} {status}" for status, count in sorted(totals.by_status.items()))
     copies = f" ({totals.copies} copies more)" if totals.copies else ""
-    unpriced = f", {totals.unpriced} without a price (MODEL_PRICES)" if totals.unpriced else ""
-    return (
-        f"{totals.records} records{copies}: {statuses or 'none'}; {totals.given} tokens in, {totals.written} out, "
-        f"cost {totals.cost:.6f}{unpriced}"
-    )
+    lines = [f"{totals.records} records{copies}: {statuses or 'none'}"]
+    for model, of in sorted(totals.by_model.items()):
+        unpriced = f", {of.unpriced} of them without usage or a price in MODEL_PRICES" if of.unpriced else ""
+        lines.append(
+            f"  {model}: {of.records}, {of.latency_ms // of.records} ms on average, "
+            f"{of.given} tokens in, {of.written} out, cost {of.cost:.6f}{unpriced}"
+        )
+    return "\n".join(lines)
 
 
 def _milliseconds(value: Any) -> str:

@@ -8,4 +8,4 @@ from chat.call_logging import CallSweeper
 
 async def sweep_calls(timer: func.TimerRequest) -> None:
     """The timer function."""
-    await CallSweeper(clients.call_store(), clients.event_log, clients.clock).sweep()
+    await CallSweeper(clients.call_store(), clients.event_log).sweep()
