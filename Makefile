@@ -11,7 +11,15 @@ CONTRACTS_STAMP := tests/contracts/node_modules/.installed
 # Two at a time: most tests wait for processes, sockets and a browser. One file stays together, with its fixtures.
 PYTEST_OPTIONS ?= -n 2 --dist loadfile
 
-.PHONY: help install run check test bench clean chromium
+# make chaos RUNS=200 SEED=7 KINDS=deterministic,drifting JOBS=1 POINTS=20; RUN=n or POINT=... plays one round again;
+# RESUME=1 goes on where the last one with this seed and these kinds was stopped; KEEP_GOING=1 goes on after a violation.
+RUNS ?= 1000
+SEED ?= 1
+CHAOS := --runs $(RUNS) --seed $(SEED) $(if $(KINDS),--kinds $(KINDS)) $(if $(JOBS),--jobs $(JOBS)) \
+  $(if $(POINTS),--points $(POINTS)) $(if $(RUN),--run $(RUN)) $(if $(POINT),--point $(POINT)) \
+  $(if $(RESUME),--resume) $(if $(KEEP_GOING),--keep-going)
+
+.PHONY: help install run check test bench chaos demo-crash clean chromium
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +28,8 @@ help:
 	@echo "make check    formatting, lint, types, architecture"
 	@echo "make test     check, then every test, those in a browser too"
 	@echo "make bench    the figures of bench/README.md"
+	@echo "make chaos    kill everything at any instant, a thousand times; RUNS=100 SEED=1 KINDS=deterministic"
+	@echo "make demo-crash  see what a kill in mid-answer does, to this and to a plain client"
 	@echo "make clean    remove what was installed and cached; state in .local/ is kept"
 
 install: $(DEV_STAMP) $(WEB_STAMP) $(CONTRACTS_STAMP)
@@ -39,6 +49,13 @@ test: check chromium
 
 bench: install
 	$(BIN)/python -m bench
+
+chaos: install
+	$(BIN)/python -m tests.chaos $(CHAOS)
+
+# DEMO=--no-browser for a transcript where there is a screen.
+demo-crash: install
+	$(BIN)/python -m tests.chaos.demo_crash $(DEMO)
 
 clean:
 	rm -rf .venv web/node_modules web/vendor tests/contracts/node_modules

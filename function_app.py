@@ -14,7 +14,18 @@ from activities.stream_completion import stream_completion
 from activities.write_log_record import write_log_record
 from adapters import clients
 from entities.conversation import conversation
-from http_triggers import completions_proxy, conversations, health, negotiate, pages, turns, tutorial, unknown_route
+from http_triggers import (
+    completions_proxy,
+    conversations,
+    frames,
+    health,
+    negotiate,
+    pages,
+    stop,
+    turns,
+    tutorial,
+    unknown_route,
+)
 from orchestrators.chat_turn import chat_turn
 from timer_triggers.sweep_calls import sweep_calls
 from timer_triggers.sweep_turns import sweep_turns
@@ -23,6 +34,7 @@ from timer_triggers.sweep_turns import sweep_turns
 for sdk in ("azure", "httpx2"):
     logging.getLogger(sdk).setLevel(logging.WARNING)
 clients.report_missing_settings()
+clients.warm_up()
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
@@ -33,8 +45,8 @@ app.activity_trigger(input_name="request")(app.durable_client_input(client_name=
 app.activity_trigger(input_name="request")(write_log_record)
 app.entity_trigger(context_name="context")(conversation)
 
-# Timer functions.
-app.timer_trigger(arg_name="timer", schedule="0 */5 * * * *")(
+# Timer functions. A schedule in percent signs is the name of an app setting: without it the function is in error.
+app.timer_trigger(arg_name="timer", schedule="%SWEEP_SCHEDULE%")(
     app.durable_client_input(client_name="client")(sweep_turns)
 )
 app.timer_trigger(arg_name="timer", schedule="30 */5 * * * *")(sweep_calls)
@@ -71,7 +83,19 @@ async def turn_status(req: Request, client: df.DurableOrchestrationClient) -> Re
 @app.route(route="api/turns/{turn_id}/frames", methods=["GET"])
 @app.durable_client_input(client_name="client")
 async def turn_frames(req: Request, client: df.DurableOrchestrationClient) -> Response:
-    return await turns.turn_frames(req, client)
+    return await frames.turn_frames(req, client)
+
+
+@app.route(route="api/turns/{turn_id}/stream", methods=["GET"])
+@app.durable_client_input(client_name="client")
+async def turn_stream(req: Request, client: df.DurableOrchestrationClient) -> Response:
+    return await frames.turn_stream(req, client)
+
+
+@app.route(route="api/turns/{turn_id}/stop", methods=["POST"])
+@app.durable_client_input(client_name="client")
+async def stop_turn(req: Request, client: df.DurableOrchestrationClient) -> Response:
+    return await stop.stop_turn(req, client)
 
 
 @app.route(route="api/conversations/{conversation_id}", methods=["GET"])

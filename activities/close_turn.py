@@ -7,9 +7,11 @@ from azure.durable_functions import DurableOrchestrationClient
 from activities.ending import announce_end
 from activities.surroundings import Surroundings, surroundings
 from chat.closing_steps import Closer
-from chat.journal import read_journal
+from chat.failure_policy import POLICY, FailureClass
+from chat.journal import Fold, read_journal
 from chat.journal_writer import write_end
 from chat.outcome import end_of_giving_up
+from chat.records import End
 
 
 async def close_turn(request: dict, client: DurableOrchestrationClient) -> dict:  # type: ignore[type-arg]
@@ -20,12 +22,18 @@ async def close_turn(request: dict, client: DurableOrchestrationClient) -> dict:
 async def close(turn_id: str, around: Surroundings) -> dict[str, Any]:
     """Write the end that belongs to the journal as it is, whoever else writes meanwhile, and return what it says."""
     fold = await read_journal(around.store, turn_id)
-    message = "The answer was interrupted too often."
-    await write_end(
-        around.store,
-        turn_id,
-        fold,
-        lambda seen: end_of_giving_up(seen, "given_up", message, "close_turn", around.clock.now()),
-        Closer.CLOSE_TURN,
-    )
+
+    def end(seen: Fold) -> End:
+        code, message = reason(seen)
+        return end_of_giving_up(seen, code, message, "close_turn", around.clock.now())
+
+    await write_end(around.store, turn_id, fold, end, Closer.CLOSE_TURN)
     return await announce_end(fold, around)
+
+
+def reason(fold: Fold) -> tuple[str, str]:
+    """Code and words for a turn that is given up: interrupted again and again, or never begun."""
+    crashed = POLICY[FailureClass.CRASHED]
+    assert crashed.code is not None
+    assert crashed.words is not None
+    return (crashed.code, crashed.words) if fold.claims else ("given_up", "The answer could not be begun.")

@@ -19,7 +19,7 @@ async def announce_end(fold: Fold, around: Surroundings) -> dict[str, Any]:
     begin, end = fold.begin, fold.end
     assert begin is not None
     assert end is not None
-    async with Delivery(around.browser, begin.user, begin.turn_id, begin.conversation_id) as delivery:
+    async with Delivery(around.browser, begin.user, begin.turn_id, begin.conversation_id, around.line) as delivery:
         delivery.ended(end)
         # Read now: a turn may have been accepted while this one ran.
         turn_ids = await around.store.read_order(conversation_key_of(begin.turn_id))

@@ -22,19 +22,22 @@ from azure.durable_functions import DurableOrchestrationClient
 from activities.ending import announce_end
 from activities.surroundings import Surroundings, surroundings
 from chat.attempt_steps import Following, Run, Step, follow_step, next_step
+from chat.cancellations import Cancellations
 from chat.closing_steps import Closer
 from chat.completion import CompletionRequest
 from chat.conversation import Prompt, prompt_of
-from chat.conversation_order import TurnOrder
+from chat.conversation_order import TurnOrder, may_be_unstarted
 from chat.delivery import Delivery
+from chat.deployments import Deployments, choose_deployment, wait_after
 from chat.errors import MissingSetting, ModelFailure
-from chat.failure_policy import FailureClass, wait_before_retry
+from chat.failure_policy import FailureClass
 from chat.journal import Fold, read_journal
 from chat.journal_writer import Decided, Fenced, JournalChanged, JournalWriter, write_end
 from chat.outcome import end_of_answer, end_of_failure, end_of_giving_up, end_of_stop
 from chat.records import End, Wait
+from chat.recovery import ladder_of
 from chat.relay import Answer, Relay
-from chat.turn import TurnRequest, conversation_key_of
+from chat.turn import TurnRequest, TurnStatus, conversation_key_of
 
 FOLLOW_EVERY = 0.5
 # Earlier turns whose texts may be looked up for a prompt; its budget of characters usually ends sooner.
@@ -58,6 +61,8 @@ class Attempt:
         look: Mapping[str, Any] | None = request.get("look")
         self._run = Run(self.number, frozenset(request["open"]), look["position"] if look else None)
         self._writer_id = around.new_id()
+        self._deployment = ""
+        self._cancellations = Cancellations(self._cancel_response)
 
     async def run(self) -> dict[str, Any]:
         """Read the journal until something is decided; each pass begins with what it says now."""
@@ -65,6 +70,7 @@ class Attempt:
             fold, order = await asyncio.gather(read_journal(self._around.store, self.turn_id), self._order())
             result = await self._step(fold, order)
             if result is not None:
+                await self._leave_upstream(fold)
                 return result
 
     async def _step(self, fold: Fold, order: TurnOrder) -> dict[str, Any] | None:
@@ -96,7 +102,7 @@ class Attempt:
     async def _start_if_nobody_did(self, earlier: str, order: TurnOrder) -> None:
         """An earlier turn that was begun by a starter that died would keep this one waiting for ever."""
         fold = await order.journal(earlier)
-        if fold is not None and fold.claims == 0 and not await self._around.instances.exists(earlier):
+        if may_be_unstarted(fold) and not await self._around.instances.exists(earlier):
             logger.warning("An earlier turn was begun and not started; starting it.", extra={"turn_id": earlier})
             await self._around.instances.start(earlier)
 
@@ -116,13 +122,16 @@ class Attempt:
     async def _answer(self, writer: JournalWriter, order: TurnOrder) -> dict[str, Any] | None:
         begin = writer.fold.begin
         assert begin is not None
-        async with Delivery(self._around.browser, begin.user, self.turn_id, begin.conversation_id) as delivery:
+        around, talk = self._around, begin.conversation_id
+        async with Delivery(around.browser, begin.user, self.turn_id, talk, around.line) as delivery:
             delivery.started(writer.fold.generation, self.number)
             request = TurnRequest.from_dict(begin.request)
             prompt = await self._prompt(request, order)
             answer = await self._relayed(writer, delivery, request, prompt)
             answer.delivery_errors = delivery.errors
-            result = await self._finish(writer, answer)
+            result = await self._finish(writer, request, answer)
+            if result is not None and writer.fold.waiting:
+                delivery.waiting(writer.fold.waiting)
         return result or await announce_end(writer.fold, self._around)
 
     async def _relayed(self, writer: JournalWriter, delivery: Delivery, request: TurnRequest, prompt: Prompt) -> Answer:
@@ -130,14 +139,18 @@ class Attempt:
             model = self._around.model()
         except MissingSetting as missing:
             return Answer(failure=ModelFailure(FailureClass.REFUSED, "missing_setting", str(missing)))
-        relay = Relay(writer, delivery, self.number, prompt, self._around.pace)
-        return await relay.relay(model, completion_request(request, prompt))
+        deployments, history = self._around.deployments, writer.fold.history
+        self._deployment = choose_deployment(request.deployment, deployments, history)
+        ladder = ladder_of(writer.fold.text, history, self._deployment, deployments)
+        relay = Relay(writer, delivery, self.number, prompt, self._around.pace, self._around.bells)
+        asked = completion_request(request, prompt, self._deployment, deployments)
+        return await relay.relay(model, asked, ladder, self._cancellations)
 
-    async def _finish(self, writer: JournalWriter, answer: Answer) -> dict[str, Any] | None:
+    async def _finish(self, writer: JournalWriter, request: TurnRequest, answer: Answer) -> dict[str, Any] | None:
         """Write down how the stream ended: an `end`, or a `wait` for the next attempt, which is returned."""
-        failure = answer.failure
+        failure, fold = answer.failure, writer.fold
         if failure is None:
-            await writer.append(end_of_answer(writer.fold, answer, self._writer_id, self._now()))
+            await writer.append(end_of_answer(fold, answer, self._writer_id, self._now()))
             return None
         logger.warning(
             "The model failed: %s (%s, %s)",
@@ -146,13 +159,26 @@ class Attempt:
             failure.http_status,
             extra={"turn_id": self.turn_id},
         )
-        wait = wait_before_retry(failure.failure_class, writer.fold.claims, failure.retry_after)
+        wait = wait_after(
+            failure, self._deployment, request.deployment, self._around.deployments, fold.history, fold.claims
+        )
         if wait is None:
-            await writer.append(end_of_failure(writer.fold, failure, answer, self._writer_id, self._now()))
+            await writer.append(end_of_failure(fold, failure, answer, self._writer_id, self._now()))
             return None
-        until = self._now() + round(1000 * wait)
-        await writer.append(Wait(self._writer_id, until, failure.code, self._now()))
-        return {"result": "failed", "class": failure.failure_class.value, "code": failure.code, "wait": wait}
+        until, failure_class = self._now() + round(1000 * wait), failure.failure_class.value
+        why = (failure.code, self._now(), failure_class, self._deployment, answer.wasted_tokens)
+        await writer.append(Wait(self._writer_id, until, *why))
+        return {"result": "failed", "class": failure_class, "code": failure.code, "wait": wait}
+
+    async def _leave_upstream(self, fold: Fold) -> None:
+        """A turn that ended without its answer leaves no response behind that goes on at the service for nobody."""
+        response = fold.history.running_response
+        if fold.end and response and fold.status not in (TurnStatus.COMPLETED, TurnStatus.FILTERED):
+            self._cancellations.start(response.deployment, response.response_id)
+        await self._cancellations.finish()
+
+    async def _cancel_response(self, deployment: str, response_id: str) -> None:
+        await self._around.model().cancel(deployment, response_id)
 
     async def _prompt(self, request: TurnRequest, order: TurnOrder) -> Prompt:
         earlier = []
@@ -185,13 +211,17 @@ class Attempt:
         return self._around.clock.now()
 
 
-def completion_request(request: TurnRequest, prompt: Prompt) -> CompletionRequest:
-    """What the model is asked in a turn."""
+def completion_request(
+    request: TurnRequest, prompt: Prompt, deployment: str, deployments: Deployments
+) -> CompletionRequest:
+    """What the model is asked in a turn, when this deployment is to answer."""
+    is_requested = deployment == request.deployment
     return CompletionRequest(
         messages=prompt.messages,
-        deployment=request.deployment,
+        deployment=deployment,
         temperature=request.temperature,
         top_p=request.top_p,
         max_tokens=request.max_tokens,
-        is_reasoning_model=request.is_reasoning_model,
+        is_reasoning_model=request.is_reasoning_model if is_requested else deployment in deployments.reasoning,
+        background=deployment in deployments.background,
     )

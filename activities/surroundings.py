@@ -8,12 +8,16 @@ from azure.durable_functions import DurableOrchestrationClient
 
 from adapters import clients
 from adapters.durable import DurableInstances
+from chat.bells import Bells
 from chat.conversation import Conversation
 from chat.delivery import Browser
+from chat.deployments import Deployments
 from chat.journal import JournalStore
 from chat.journal_writer import Clock
+from chat.pace import Pace
 from chat.quota import Quota
-from chat.relay import ChatModel, Pace
+from chat.relay import ChatModel
+from chat.send_line import SendLine
 
 # A claimant that is silent for this long beyond any wait it announced is taken for dead by its followers.
 SILENCE = 30.0
@@ -47,8 +51,11 @@ class Surroundings:
     clock: Clock
     new_id: Callable[[], str]
     system_prompt: str = ""
+    deployments: Deployments = field(default_factory=Deployments)
     pace: Pace = field(default_factory=Pace)
+    bells: Bells = field(default_factory=Bells)
     silence: float = SILENCE
+    line: SendLine = field(default_factory=SendLine)
 
 
 async def surroundings(client: DurableOrchestrationClient) -> Surroundings:
@@ -62,4 +69,7 @@ async def surroundings(client: DurableOrchestrationClient) -> Surroundings:
         clock=clients.clock,
         new_id=clients.new_id,
         system_prompt=clients.settings().system_prompt,
+        deployments=clients.deployments(),
+        line=clients.send_line(),
+        bells=clients.bells,
     )

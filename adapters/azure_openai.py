@@ -1,4 +1,6 @@
-"""The model API: streamed chat completions of Azure OpenAI or of any service that speaks the same protocol.
+"""The model API: streamed completions of Azure OpenAI or of any service that speaks the same protocol.
+
+Answers come as chat completions, or as background responses (`response_events.py`) where a request asks for that.
 
 The openai SDK builds the requests, authenticates and tells errors apart; the bytes of the stream are read here. The
 SDK's object per chunk costs several times the rest (255 µs a chunk against 141, and 52 over its aiohttp transport:
@@ -15,23 +17,27 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
+from urllib.parse import quote
 
 import httpx2
 from openai import AsyncAzureOpenAI, AsyncOpenAI, AsyncStream, DefaultAioHttpClient
 
+from adapters.chat_events import ChatEvents, chat_body
 from adapters.model_failures import (
     REQUEST_ERRORS,
     TRANSPORT_ERRORS,
+    failure_of_broken_stream,
     failure_of_event,
     failure_of_exception,
     failure_of_response_type,
-    failure_of_short_stream,
     failure_of_token,
 )
+from adapters.response_events import ResponseEvents, lost, response_body
 from adapters.server_sent_events import EventParser
 from chat.completion import Chunk, CompletionRequest, Upstream
-from chat.errors import MissingSetting
+from chat.errors import MissingSetting, ModelFailure
+from chat.silence import SilenceWatch
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +48,8 @@ CONNECT_SECONDS = 5.0
 WRITE_SECONDS = 30.0
 KEEP_ALIVE_SECONDS = 60.0  # the SDK's 5 s cost a TLS handshake for nearly every turn
 LARGEST_POOL = 1000
+CANCEL_SECONDS = 5.0
+GONE = (404, 410)
 DRAIN_SECONDS = 0.1  # how long to wait for the end of a body after [DONE], to use its connection again
 
 
@@ -63,7 +71,8 @@ class ModelConnection:
     """Where the model is and how to be let in.
 
     `base_url` selects a plain OpenAI-compatible service and wins over `endpoint`, an Azure resource. A resource is
-    called through `/openai/v1/` unless `api_version` is a dated one; `key` wins over `credential`.
+    called through `/openai/v1/` unless `api_version` is a dated one; `key` wins over `credential`. `prefix` is what the
+    app puts before the names of this resource's deployments.
     """
 
     endpoint: str | None = None
@@ -71,8 +80,9 @@ class ModelConnection:
     api_version: str | None = None
     base_url: str | None = None
     credential: TokenCredential | None = field(default=None, repr=False)
-    read_timeout: float = 30.0  # the longest silence between two chunks, and before the first
-    reasoning_read_timeout: float = 120.0  # reasoning models think before they speak
+    prefix: str = ""
+    read_timeout: float = 30.0  # the longest silence between two signs of life, and before the first
+    reasoning_read_timeout: float = 120.0  # reasoning models think before they speak; at least `read_timeout`
 
     def __post_init__(self) -> None:
         if not self.base_url and not self.endpoint:
@@ -90,8 +100,12 @@ class ModelConnection:
         version = self.effective_api_version
         return version in (None, V1) or str(version) >= STREAM_OPTIONS_SINCE
 
+    def patience(self, *, is_reasoning: bool) -> float:
+        """Seconds of silence after which an answer counts as stalled."""
+        return max(self.read_timeout, self.reasoning_read_timeout) if is_reasoning else self.read_timeout
+
     def timeout(self, *, is_reasoning: bool) -> httpx2.Timeout:
-        read = self.reasoning_read_timeout if is_reasoning else self.read_timeout
+        read = self.patience(is_reasoning=is_reasoning)
         return httpx2.Timeout(connect=CONNECT_SECONDS, read=read, write=WRITE_SECONDS, pool=CONNECT_SECONDS)
 
 
@@ -104,26 +118,73 @@ class OpenAIChatModel:
 
     @asynccontextmanager
     async def stream(self, request: CompletionRequest) -> AsyncIterator["CompletionStream"]:
-        """Ask; the stream is there when the response headers are. Leaving the context closes it upstream at once.
+        """Ask; the stream is there when the response headers are. Leaving the context closes it upstream at once; a
+        background response goes on.
 
         Raises ModelFailure for whatever keeps an answer from coming; the iteration does too.
         """
-        response = await self._post(request)
+        model = request.deployment.removeprefix(self._connection.prefix)
+        async with self._watch(request) as silence:
+            if request.background:
+                response = await self._post(request, "/responses", response_body(request, model))
+                events: Events = ResponseEvents(self._connection.key)
+            else:
+                body = chat_body(request, model, with_usage=self._connection.knows_stream_options)
+                response = await self._post(request, "/chat/completions", body)
+                events = ChatEvents()
+            async with self._reading(request, response, events, silence) as stream:
+                yield stream
+
+    @asynccontextmanager
+    async def reattach(
+        self, request: CompletionRequest, response_id: str, after: int | None
+    ) -> AsyncIterator["CompletionStream"]:
+        """The rest of a background response, from the event after number `after` on (None: from its first event).
+
+        Raises ResponseLost when it is gone or over without an answer, else like `stream`.
+        """
+        params: dict[str, Any] = {"stream": "true"} | ({} if after is None else {"starting_after": after})
+        async with self._watch(request) as silence:
+            try:
+                response = await self._get(request, f"/responses/{quote(response_id, safe='')}", params)
+            except ModelFailure as failure:
+                raise (lost(failure) if failure.http_status in GONE else failure) from failure
+            events = ResponseEvents(self._connection.key, is_reattached=True)
+            async with self._reading(request, response, events, silence) as stream:
+                yield stream
+
+    async def cancel(self, deployment: str, response_id: str) -> None:
+        """End a background response. Raises ModelFailure."""
+        path = f"/responses/{quote(response_id, safe='')}/cancel"
         try:
-            failure = failure_of_response_type(response.headers.get("content-type", ""))
-            if failure is not None:
-                raise failure
-            stream = CompletionStream(response, self._upstream(request, response.headers), self._connection.key)
-            yield stream
-            await stream.drain()
-        finally:
-            await response.aclose()
+            await self._client.post(path, cast_to=httpx2.Response, options={"timeout": CANCEL_SECONDS})
+        except REQUEST_ERRORS as error:
+            raise failure_of_exception(error, deployment, self._connection.key) from error
 
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()
 
-    async def _post(self, request: CompletionRequest) -> httpx2.Response:
+    def _watch(self, request: CompletionRequest) -> SilenceWatch:
+        return SilenceWatch(self._connection.patience(is_reasoning=request.is_reasoning_model))
+
+    @asynccontextmanager
+    async def _reading(
+        self, request: CompletionRequest, response: httpx2.Response, events: "Events", silence: SilenceWatch
+    ) -> AsyncIterator["CompletionStream"]:
+        silence.heard()
+        try:
+            failure = failure_of_response_type(response.headers.get("content-type", ""))
+            if failure is not None:
+                raise failure
+            upstream = self._upstream(request, response.headers)
+            stream = CompletionStream(response, upstream, events, self._connection.key, silence)
+            yield stream
+            await stream.drain()
+        finally:
+            await response.aclose()
+
+    async def _post(self, request: CompletionRequest, path: str, body: dict[str, Any]) -> httpx2.Response:
         """The response, its body still to come.
 
         `chat.completions.create` would walk through every message looking for files to transform: 0.16 ms of CPU for
@@ -132,9 +193,9 @@ class OpenAIChatModel:
         timeout = self._connection.timeout(is_reasoning=request.is_reasoning_model)
         try:
             response = await self._client.post(
-                "/chat/completions",
+                path,
                 cast_to=httpx2.Response,
-                body=self._body(request),
+                body=body,
                 options={"timeout": timeout},
                 stream=True,
                 stream_cls=AsyncStream[Any],
@@ -143,22 +204,19 @@ class OpenAIChatModel:
         except REQUEST_ERRORS as error:
             raise failure_of_exception(error, request.deployment, self._connection.key) from error
 
-    def _body(self, request: CompletionRequest) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "model": request.deployment,
-            "messages": [
-                message.to_dict() | {"content": _well_formed(message.content)} for message in request.messages
-            ],
-            "stream": True,
-        }
-        if self._connection.knows_stream_options:
-            body["stream_options"] = {"include_usage": True}
-        if request.max_tokens is not None:
-            body["max_completion_tokens" if request.is_reasoning_model else "max_tokens"] = request.max_tokens
-        if not request.is_reasoning_model:
-            chosen = {"temperature": request.temperature, "top_p": request.top_p}
-            body |= {name: value for name, value in chosen.items() if value is not None}
-        return body
+    async def _get(self, request: CompletionRequest, path: str, params: dict[str, Any]) -> httpx2.Response:
+        timeout = self._connection.timeout(is_reasoning=request.is_reasoning_model)
+        try:
+            response = await self._client.get(
+                path,
+                cast_to=httpx2.Response,
+                options={"timeout": timeout, "params": params},
+                stream=True,
+                stream_cls=AsyncStream[Any],
+            )
+            return cast(httpx2.Response, response)
+        except REQUEST_ERRORS as error:
+            raise failure_of_exception(error, request.deployment, self._connection.key) from error
 
     def _upstream(self, request: CompletionRequest, headers: httpx2.Headers) -> Upstream:
         return Upstream(
@@ -169,15 +227,33 @@ class OpenAIChatModel:
         )
 
 
+class Events(Protocol):
+    """What the events of a stream mean."""
+
+    has_done: ClassVar[bool]  # whether `[DONE]` follows the event that says how the answer ended
+
+    def read(self, event: dict[str, Any]) -> Chunk | None:
+        """The event as a chunk, None when it says nothing. Raises ModelFailure."""
+
+    def is_alive(self, event: dict[str, Any]) -> bool:
+        """Whether an event that says nothing shows all the same that the model works."""
+
+    def failure_of_end(self) -> ModelFailure:
+        """What it means that the stream ended before the answer was whole."""
+
+
 class CompletionStream:
     """One answer while it arrives: iterate once."""
 
-    def __init__(self, response: httpx2.Response, upstream: Upstream, key: str | None) -> None:
+    def __init__(
+        self, response: httpx2.Response, upstream: Upstream, events: Events, key: str | None, silence: SilenceWatch
+    ) -> None:
         self.upstream = upstream
+        self._events = events
         self._key = key
+        self._silence = silence
         self._is_whole = False  # a finish_reason was seen
-        self._is_identified = False  # a chunk with the response id was delivered
-        self._is_done = False  # [DONE] was seen
+        self._is_done = False  # nothing more is to come
         # Event streams are not compressed; reading raw bytes spares a decoder layer per chunk.
         is_encoded = "content-encoding" in response.headers
         self._bytes = response.aiter_bytes() if is_encoded else response.aiter_raw()
@@ -193,11 +269,14 @@ class CompletionStream:
                         break
                     if chunk := self._read_event(data):
                         yield chunk
+                    if self._is_whole and not self._events.has_done:
+                        self._is_done = True
+                        break
                 if self._is_done:
                     break
         except TRANSPORT_ERRORS as error:
             if not self._is_whole:
-                raise failure_of_exception(error, self.upstream.deployment, self._key) from error
+                raise failure_of_broken_stream(error, self.upstream.deployment, self._key) from error
             logger.warning(
                 "The model's stream broke after its answer was whole.", extra={"error": type(error).__name__}
             )
@@ -206,7 +285,7 @@ class CompletionStream:
                 if not data.startswith(b"[DONE]") and (chunk := self._read_event(data)):
                     yield chunk
         if not self._is_whole:
-            raise failure_of_short_stream()
+            raise self._events.failure_of_end()
 
     async def drain(self) -> None:
         """After `[DONE]`: read the end of the body, so that the connection can be used again."""
@@ -224,59 +303,15 @@ class CompletionStream:
             event = json.loads(data)
         except ValueError as error:
             raise failure_of_event(None, self._key) from error
-        if not isinstance(event, dict) or event.get("error"):
+        if not isinstance(event, dict) or (event.get("error") and "type" not in event):
             raise failure_of_event(event, self._key)
-        chunk = self._read_chunk(event)
+        chunk = self._events.read(event)
+        if chunk is not None or self._events.is_alive(event):
+            self._silence.heard()
         if chunk is not None and chunk.finish_reason is not None:
             self._is_whole = True
+            self._silence.enough()
         return chunk
-
-    def _read_chunk(self, event: dict[str, Any]) -> Chunk | None:
-        choices = event.get("choices")
-        choice: dict[str, Any] = choices[0] if choices else {}
-        delta = choice.get("delta") or {}  # annotations of the asynchronous filter have none
-        text = delta.get("content") or delta.get("refusal") or ""  # a refusal is an answer too
-        finish_reason = choice.get("finish_reason")
-        usage = event.get("usage")
-        prompt_filter = event.get("prompt_filter_results")
-        content_filter = _remarkable(choice)
-        identity = None if self._is_identified else event.get("id") or None
-        if not (text or finish_reason or usage or prompt_filter or content_filter or identity):
-            return None
-        self._is_identified = self._is_identified or identity is not None
-        return Chunk(
-            text=text,
-            finish_reason=finish_reason,
-            response_id=event.get("id") or None,
-            model=event.get("model") or None,
-            usage=usage,
-            prompt_filter=prompt_filter,
-            content_filter=content_filter,
-            content_filter_offsets=choice.get("content_filter_offsets") if content_filter else None,
-        )
-
-
-def _remarkable(choice: dict[str, Any]) -> dict[str, Any] | None:
-    """The filter results that say more than "safe": filtered, detected, or that the filter did not run."""
-    results = choice.get("content_filter_results") or choice.get("content_filter_result")
-    if not results:
-        return None
-    found = {
-        name: result
-        for name, result in results.items()
-        if name == "error"
-        or (isinstance(result, dict) and (result.get("filtered") or result.get("detected") or result.get("error")))
-    }
-    return found or None
-
-
-def _well_formed(text: str) -> str:
-    """The text with surrogate pairs joined and lonely halves replaced: they cannot be sent as UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def _build_client(connection: ModelConnection) -> AsyncOpenAI:

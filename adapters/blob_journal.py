@@ -2,6 +2,7 @@
 
     turns/<conversation key>/<turn id>    the records of a turn
     conversations/<conversation key>      turn ids, one a line, in the order of acceptance; the first occurrence counts
+    usage/<day>/<user>                    which turns a user had on a day (chat/usage.py)
     unlogged/<turn id>                    a marker, there as long as the turn's record is not delivered
 
 What is written stays written: storage answers an append when it is durable. An append is never repeated here: after
@@ -13,7 +14,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import Self
+from typing import Self, TypeVar
 
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
@@ -24,11 +25,13 @@ from adapters.blob_authorization import Authorization, BearerToken, SharedKey
 from adapters.blob_requests import API_VERSION, BlobRequests
 from chat.errors import JournalMissing, StorageUnavailable
 
+Item = TypeVar("Item")
 CONTAINER = "journals"
 # An append takes 5 to 40 ms. Whoever waits longer than this is better served by reading what happened.
 APPEND_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 15.0
 _MARKERS = "unlogged/"
+_USAGE = "usage/"
 REMEMBERED_ORDERS = 100_000  # ids of 32 characters
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 # What the word UseDevelopmentStorage=true stands for in every Azure SDK but Python's: the emulator's published account.
@@ -184,6 +187,13 @@ class BlobJournal:
         except JournalMissing:
             return b""
 
+    async def usages(self, day: int) -> AsyncIterator[tuple[str, int]]:
+        """Each user with turns on that day, and the size of what is known of them in bytes."""
+        prefix = f"{_USAGE}{day}/"
+        async for page in self._pages(self._container.list_blobs(name_starts_with=prefix).by_page()):
+            for blob in page:
+                yield blob.name.removeprefix(prefix), blob.size
+
     async def put_marker(self, turn_id: str, content: bytes = b"") -> None:
         """Mark the turn as not logged yet, or replace what its marker says."""
         name = _marker(turn_id)
@@ -214,17 +224,21 @@ class BlobJournal:
 
     async def names(self, prefix: str) -> AsyncIterator[str]:
         """The names of all blobs that begin so, in pages of the service."""
+        async for page in self._pages(self._container.list_blob_names(name_starts_with=prefix).by_page()):
+            for name in page:
+                yield name
+
+    async def _pages(self, pages: AsyncIterator[AsyncIterator[Item]]) -> AsyncIterator[list[Item]]:
+        """A listing page by page, each bounded in time."""
         await self.prepare()
-        pages = self._container.list_blob_names(name_starts_with=prefix).by_page()
         while True:
             with _translated():
                 async with asyncio.timeout(self._read_timeout):
                     page = await anext(pages, None)
-                    names = [] if page is None else [name async for name in page]
+                    items = [] if page is None else [item async for item in page]
             if page is None:
                 return
-            for name in names:
-                yield name
+            yield items
 
     async def close(self) -> None:
         """Close all connections."""
@@ -273,7 +287,7 @@ def _order(conversation_key: str) -> str:
 
 
 def _usage(user: str, day: int) -> str:
-    return f"usage/{_part(user)}/{day}"
+    return f"{_USAGE}{day}/{_part(user)}"
 
 
 def _marker(turn_id: str) -> str:

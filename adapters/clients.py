@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from functools import cache, partial
+from threading import Lock, Thread
 from typing import Any
 
 from azure.identity.aio import DefaultAzureCredential
@@ -17,18 +18,26 @@ from adapters.blob_journal import BlobJournal
 from adapters.call_store import BlobCallStore
 from adapters.event_hubs import EventHubLog
 from adapters.model_passthrough import ModelPassthrough
+from adapters.model_resources import FALLBACK, TwoResources
 from adapters.settings import LOCAL_EVENT_HUB, Settings
 from adapters.signalr import SignalRHub
 from adapters.signalr_connection import SignalRConnection
+from chat.bells import Bells
 from chat.call_logging import CallLog
 from chat.delivery import Browser
+from chat.deployments import Deployments
 from chat.errors import DeliveryFailed, MissingSetting
+from chat.journal_tails import JournalTails
 from chat.proxy_keys import LogTexts, ProxyKeys
 from chat.quota import Quota
+from chat.relay import ChatModel
+from chat.send_line import SendLine
+from chat.usage import BegunTurns
 
 HUB = "chat"
 
 logger = logging.getLogger(__name__)
+_one_model = Lock()  # it is made in a thread
 
 
 class WallClock:
@@ -52,6 +61,7 @@ class NoBrowser:
 
 
 clock = WallClock()
+bells = Bells()
 
 
 def new_id() -> str:
@@ -106,13 +116,66 @@ def journal() -> BlobJournal:
 
 
 @cache
+def journal_tails() -> JournalTails:
+    return JournalTails(journal())
+
+
+@cache
 def quota() -> Quota:
     return Quota(journal(), clock, settings().turns_at_once, settings().turns_per_day)
 
 
 @cache
-def chat_model() -> OpenAIChatModel:
-    return OpenAIChatModel(model_connection())
+def begun_turns() -> BegunTurns:
+    return BegunTurns(journal())
+
+
+@cache
+def deployments() -> Deployments:
+    """What the settings say of the deployments; those of the second resource go by their names there, prefixed."""
+    known = settings()
+    prefix = FALLBACK if known.fallback_endpoint else ""
+    return Deployments(
+        fallbacks=tuple(prefix + name for name in known.fallback_deployments),
+        repeatable=known.repeatable_deployments,
+        background=known.background_deployments,
+        reasoning=known.reasoning_deployments,
+    )
+
+
+def warm_up() -> None:
+    """Make the model's client beside the start of the app: reading the trust store takes 0.1 s, which the first turn
+    would wait for, and with it every other stream of this process."""
+    Thread(target=_made_early, name="warm-up", daemon=True).start()
+
+
+def _made_early() -> None:
+    try:
+        chat_model()
+    except MissingSetting:
+        logger.debug("No model client was made at start.")  # the setting was reported; a turn says so again
+
+
+def chat_model() -> ChatModel:
+    """The model service, with the second resource behind it where there is one."""
+    with _one_model:
+        return _chat_model()
+
+
+@cache
+def _chat_model() -> ChatModel:
+    first, known = OpenAIChatModel(model_connection()), settings()
+    if not known.fallback_endpoint:
+        return first
+    second = ModelConnection(
+        endpoint=known.fallback_endpoint,
+        key=known.fallback_key,
+        api_version=known.fallback_api_version,
+        prefix=FALLBACK,
+        credential=None if known.fallback_key else credential(),
+        read_timeout=known.read_timeout,
+    )
+    return TwoResources(first, OpenAIChatModel(second))
 
 
 @cache
@@ -171,6 +234,11 @@ def browser() -> Browser:
 
 
 @cache
+def send_line() -> SendLine:
+    return SendLine(settings().signalr_sends_per_second)
+
+
+@cache
 def event_log() -> EventHubLog:
     known = settings()
     name = known.event_hub_name
@@ -198,13 +266,16 @@ class OwnerCache:
 
 
 owners = OwnerCache()
-_looks: set[tuple[str, int]] = set()
+_settled: set[str] = set()
 
 
-def first_look(turn_id: str, claims: int) -> bool:
-    """Whether nobody in this process has looked after this turn since that claim."""
-    if len(_looks) > 10_000:
-        _looks.clear()
-    new = (turn_id, claims) not in _looks
-    _looks.add((turn_id, claims))
-    return new
+def is_settled(turn_id: str) -> bool:
+    """Whether this process has found that nothing is left to do for this turn."""
+    return turn_id in _settled
+
+
+def settled(turn_id: str) -> None:
+    """Nothing is left to do for this turn, whatever its instance's status says for the next days."""
+    if len(_settled) > 100_000:
+        _settled.clear()
+    _settled.add(turn_id)

@@ -40,9 +40,10 @@ class DurableInstances:
                 raise
             logger.info("The orchestration was started by another request.", extra={"turn_id": turn_id})
 
-    async def running(self, turn_id: str) -> bool:
-        """Whether an instance is at work on this turn."""
-        return (await self._client.get_status(turn_id)).runtime_status in RUNNING
+    async def running(self, turn_id: str) -> bool | None:
+        """Whether the instance is at work on this turn; None when there is none."""
+        status = (await self._client.get_status(turn_id)).runtime_status
+        return None if status is None else status in RUNNING
 
     async def failed_since(self, since: datetime) -> AsyncIterator[str]:
         """The ids of instances that failed or were terminated, created since then.
@@ -79,6 +80,10 @@ class DurableInstances:
     async def look(self, turn_id: str, claims: int, position: int) -> None:
         """Tell a turn that a reader finds it silent since this position."""
         await self._raise_event(turn_id, f"look-{claims}", {"position": position})
+
+    async def stop(self, turn_id: str) -> None:
+        """Tell a turn that it is to wait no longer, since it was stopped."""
+        await self._raise_event(turn_id, "stopped", None)
 
     async def _raise_event(self, turn_id: str, name: str, data: Any) -> None:
         try:

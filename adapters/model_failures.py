@@ -63,6 +63,14 @@ def failure_of_exception(error: Exception, deployment: str, key: str | None) -> 
     )
 
 
+def failure_of_broken_stream(error: Exception, deployment: str, key: str | None) -> ModelFailure:
+    """The meaning of what a transport raised in the middle of an answer."""
+    failure = failure_of_exception(error, deployment, key)
+    if failure.failure_class is not FailureClass.TRANSIENT:
+        return failure
+    return ModelFailure(FailureClass.CUT, failure.code, f"The model service's answer broke off: {_root(error)}.")
+
+
 def failure_of_event(event: object, key: str | None) -> ModelFailure:
     """An event of the stream that reports an error, or is no JSON object at all."""
     error = event.get("error") if isinstance(event, dict) else None
@@ -77,7 +85,7 @@ def failure_of_event(event: object, key: str | None) -> ModelFailure:
 
 def failure_of_short_stream() -> ModelFailure:
     message = "The model service ended the stream before the answer was whole."
-    return ModelFailure(FailureClass.TRANSIENT, "stream_ended_early", message)
+    return ModelFailure(FailureClass.CUT, "stream_ended_early", message)
 
 
 def failure_of_response_type(content_type: str) -> ModelFailure | None:
@@ -112,7 +120,7 @@ def _failure_of_status(error: openai.APIStatusError, deployment: str, key: str |
         code,
         message,
         http_status=status,
-        retry_after=read_retry_after(error.response.headers, time.time()),
+        retry_after=read_retry_after(error.response.headers, time.time(), with_limits=status == 429),
         details=_details(body) | ({"request_id": error.request_id} if error.request_id else {}),
     )
 
@@ -156,8 +164,11 @@ def _root(error: BaseException) -> str:
     return type(error).__name__
 
 
-def read_retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """How long the service asks to wait, in seconds: the exact header first, None when it says nothing usable."""
+def read_retry_after(headers: Mapping[str, str], now: float, *, with_limits: bool = True) -> float | None:
+    """How long the service asks to wait, in seconds: the exact header first, None when it says nothing usable.
+
+    `with_limits`: when its limits are renewed counts, too. Every answer tells that; only a 429 means to wait for it.
+    """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
@@ -170,6 +181,8 @@ def read_retry_after(headers: Mapping[str, str], now: float) -> float | None:
             return max(0.0, parsedate_to_datetime(after).timestamp() - now)
         except ValueError:
             pass  # not a date either: look at the limits
+    if not with_limits:
+        return None
     resets = {name: _duration(headers.get(f"x-ratelimit-reset-{name}")) for name in ("tokens", "requests")}
     known = {name: wait for name, wait in resets.items() if wait is not None}
     exhausted = [wait for name, wait in known.items() if headers.get(f"x-ratelimit-remaining-{name}") == "0"]

@@ -25,8 +25,15 @@ class Settings:
     openai_base_url: str | None
     deployments: tuple[str, ...]
     reasoning_deployments: frozenset[str]
+    repeatable_deployments: frozenset[str]
+    background_deployments: frozenset[str]
+    fallback_deployments: tuple[str, ...]
+    fallback_endpoint: str | None
+    fallback_key: str | None = field(repr=False)
+    fallback_api_version: str | None
     signalr: str | None = field(repr=False)
     signalr_service_uri: str | None
+    signalr_sends_per_second: int
     event_hub_connection: str | None = field(repr=False)
     event_hub_namespace: str | None
     event_hub_name: str | None
@@ -44,6 +51,7 @@ class Settings:
     turns_per_day: int
     reveal_ms: int
     read_timeout: float
+    sweep_schedule: str | None  # the host reads it, in function_app.py's trigger; here it is only missed by name
     proxy_keys: str | None = field(repr=False)
     proxy_max_body_bytes: int
     model_prices: str | None
@@ -61,8 +69,17 @@ class Settings:
             openai_base_url=read.text("OPENAI_BASE_URL"),
             deployments=read.deployments(),
             reasoning_deployments=frozenset(read.names("REASONING_DEPLOYMENTS")),
+            repeatable_deployments=frozenset(read.names("REPEATABLE_DEPLOYMENTS")),
+            background_deployments=frozenset(read.names("BACKGROUND_DEPLOYMENTS")),
+            fallback_deployments=read.names("FALLBACK_DEPLOYMENTS"),
+            fallback_endpoint=read.text("FALLBACK_OPENAI_ENDPOINT"),
+            fallback_key=read.text("FALLBACK_OPENAI_KEY"),
+            fallback_api_version=read.text("FALLBACK_OPENAI_API_VERSION"),
             signalr=read.text("AzureSignalRConnectionString"),
             signalr_service_uri=read.text("AzureSignalRConnectionString__serviceUri"),
+            # What one unit is documented to take of sends to users over REST, 2 KB each; with more units or several
+            # instances of the app it is units x 200 / instances.
+            signalr_sends_per_second=read.number("SIGNALR_SENDS_PER_SECOND", 200),
             event_hub_connection=read.text("AZURE_EVENTHUB_CONN_STR"),
             event_hub_namespace=read.text("AZURE_EVENTHUB_CONN_STR__fullyQualifiedNamespace"),
             event_hub_name=read.text("AZURE_EVENTHUB_NAME"),
@@ -80,6 +97,7 @@ class Settings:
             turns_per_day=read.number("TURNS_PER_DAY", 1_000),
             reveal_ms=read.number("REVEAL_MS", 33),
             read_timeout=float(read.number("MODEL_READ_TIMEOUT_SECONDS", 60, low=1)),
+            sweep_schedule=read.text("SWEEP_SCHEDULE"),
             proxy_keys=read.text("PROXY_KEYS"),
             model_prices=read.text("MODEL_PRICES"),
             proxy_max_body_bytes=read.number("PROXY_MAX_BODY_BYTES", 32 * 1024 * 1024, low=1),
@@ -91,10 +109,14 @@ class Settings:
             yield "AzureWebJobsStorage: no turn can be accepted"
         if not self.openai_endpoint and not self.openai_base_url:
             yield "AZURE_OPENAI_ENDPOINT (or OPENAI_BASE_URL): every turn will fail"
+        if self.fallback_endpoint and not self.fallback_deployments:
+            yield "FALLBACK_DEPLOYMENTS: the resource in FALLBACK_OPENAI_ENDPOINT will never be asked"
         if not self.signalr and not self.signalr_service_uri:
             yield "AzureSignalRConnectionString: browsers will poll"
         if not self.event_hub_connection and not self.event_hub_namespace:
             yield "AZURE_EVENTHUB_CONN_STR: no turn will be logged"
+        if not self.sweep_schedule:
+            yield "SWEEP_SCHEDULE: nothing that was left behind will be closed or logged"
         if self.allow_anonymous and not self.session_secret:
             yield "SESSION_SECRET: anonymous visitors will be refused"
         if not self.allow_anonymous and not self.authentication_enabled:

@@ -3,9 +3,10 @@
 A send is one POST on a kept-alive connection and is over when the service took it (202, which does not mean that
 somebody received it) or `DeliveryFailed` was raised. The rules:
 
-* Messages are idempotent, so a send is tried again with the same bytes after a broken connection, 429 or 5xx: twice,
+* Messages are idempotent, so a send is tried again with the same bytes after a broken connection, 408 or 5xx: twice,
   quickly, and within the send's time. Who awaits each send before the next keeps the order.
-* A 429 that asks for more patience than a send has is not argued with: the text is in the journal anyway.
+* A 429, and a 5xx that says when to come again, is not argued with: it is the process that sends too much, and who
+  knows about the other sends (chat/send_line.py) decides when the next one goes.
 * This is the hottest code of the app. Everything about a receiver that stays the same (its URL, its access token, the
   headers) is made once and used until shortly before the token expires.
 
@@ -46,10 +47,9 @@ SEND_SECONDS = 5.0
 TRY_SECONDS = 2.0
 # Waits before the second and the third try; a little chance keeps senders that failed together from returning together.
 RETRY_WAITS = (0.05, 0.25)
-LONGEST_RETRY_AFTER = 1.0
 # The service's limit of a body; beyond it a send could only be refused.
 MAXIMUM_BODY_BYTES = 1024 * 1024
-RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+RETRIED_STATUSES = frozenset({408, 500, 502, 503, 504})
 
 CALL_TOKEN_SECONDS = 3600
 RENEWED_BEFORE_SECONDS = 300
@@ -186,25 +186,23 @@ class SignalRHub:
                 async with asyncio.timeout_at(min(deadline, loop.time() + TRY_SECONDS)):
                     status, headers, answer = await self._post(loop, path, body)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                reason, asked = f"the connection failed: {type(error).__name__}", None
+                reason = f"the connection failed: {type(error).__name__}"
             else:
                 if status == expected:
                     return answer
                 reason, asked = _refusal(status, headers)
+                if status == 429 or (status in RETRIED_STATUSES and asked is not None):
+                    raise DeliveryFailed(f"SignalR refused a message: {reason}.", refused=True, retry_after=asked)
                 if status not in RETRIED_STATUSES:
                     raise DeliveryFailed(f"SignalR refused a message: {reason}.")
-            pause = self._pause(wait, asked)
-            if pause is None or loop.time() + pause >= deadline:
+            if wait is None:
+                break
+            pause = wait * (0.5 + self._jitter())
+            if loop.time() + pause >= deadline:
                 break
             logger.warning("SignalR did not take a message, trying again", extra={"hub": self._hub, "reason": reason})
             await asyncio.sleep(pause)
-        raise DeliveryFailed(f"SignalR did not take a message: {reason}.")
-
-    def _pause(self, wait: float | None, asked: float | None) -> float | None:
-        """How long to wait before the next try; None when there is none."""
-        if wait is None or (asked is not None and asked > LONGEST_RETRY_AFTER):
-            return None
-        return max(wait * (0.5 + self._jitter()), asked or 0.0)
+        raise DeliveryFailed(f"SignalR did not take a message: {reason}.", temporary=True)
 
     async def _post(
         self, loop: asyncio.AbstractEventLoop, path: str, body: bytes

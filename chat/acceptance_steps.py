@@ -54,8 +54,11 @@ def next_step(asked: str, progress: Progress) -> Step:
 
 
 def admission(fold: Fold) -> bool | None:
-    """Whether a turn under `reject` was let in, as its journal says; None when nothing is said yet."""
-    if not fold.admitted and not fold.decided:
+    """Whether a turn under `reject` was let in, as its journal says; None when nothing is said yet.
+
+    One that speaks was: a turn behind it may have started it when its starter died before it said so.
+    """
+    if not fold.admitted and not fold.decided and fold.claims == 0:
         return None
     return fold.status is not TurnStatus.REJECTED
 

@@ -4,8 +4,16 @@
 ends in a lone high surrogate and the next begins with the low one. Who joins them is `chat/frames.py`.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
+
+CHARACTERS_PER_TOKEN = 4  # where the service names no number; English prose has about so many
+
+
+def estimated_tokens(characters: int) -> int:
+    """About how many tokens a text of so many characters cost."""
+    return math.ceil(characters / CHARACTERS_PER_TOKEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +32,7 @@ class CompletionRequest:
     """What is asked of a model.
 
     `temperature` and `top_p` are sent only when set. `max_tokens` becomes `max_completion_tokens` for reasoning models,
-    which get neither of the other two.
+    which get neither of the other two. `background` asks for a response that goes on at the service when we are gone.
     """
 
     messages: tuple[Message, ...]
@@ -33,6 +41,7 @@ class CompletionRequest:
     top_p: float | None = None
     max_tokens: int | None = None
     is_reasoning_model: bool = False
+    background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +66,4 @@ class Chunk:
     prompt_filter: list[Any] | None = None  # prompt_filter_results, as sent
     content_filter: dict[str, Any] | None = None  # content_filter_results that say filtered, detected or error
     content_filter_offsets: dict[str, int] | None = None  # asynchronous filter only
+    sequence: int | None = None  # of the event in a background response

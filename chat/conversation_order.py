@@ -27,6 +27,11 @@ def standing(fold: Fold | None) -> Standing:
     return Standing.OVER if fold.end else Standing.RUNNING
 
 
+def may_be_unstarted(fold: Fold | None) -> bool:
+    """Whether the turn's starter may have died before it started the orchestration: then whoever finds out does it."""
+    return fold is not None and fold.claims == 0
+
+
 def may_wait(fold: Fold | None) -> bool:
     """Whether a later turn with this journal is one to wake."""
     return fold is not None and fold.end is None

@@ -9,6 +9,7 @@ ChatError
 ├── DeliveryFailed        SignalR did not take a message
 ├── LogUnavailable        Event Hubs did not take a record
 └── ModelFailure          the model did not give a whole answer; its class decides what happens next
+    └── ResponseLost      a background response that failed, expired or was never there
 """
 
 from chat.failure_policy import FailureClass
@@ -52,7 +53,19 @@ class StorageUnavailable(ChatError):
 
 
 class DeliveryFailed(ChatError):
-    """This happened: SignalR did not take a message. The text is in the journal; browsers fetch it from there."""
+    """This happened: SignalR did not take a message. The text is in the journal; browsers fetch it from there.
+
+    `temporary`: the same message may be taken later. `refused`: it was one too many, and nobody should send for
+    `retry_after` seconds (None when the service did not say for how long).
+    """
+
+    def __init__(
+        self, message: str, *, temporary: bool = False, refused: bool = False, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.temporary = temporary or refused
+        self.refused = refused
+        self.retry_after = retry_after
 
 
 class LogUnavailable(ChatError):
@@ -83,3 +96,7 @@ class ModelFailure(ChatError):
         self.http_status = http_status
         self.retry_after = retry_after
         self.details = details or {}
+
+
+class ResponseLost(ModelFailure):
+    """This happened: a background response is over without a whole answer: nothing more will come of it."""

@@ -46,6 +46,11 @@ class TextJoiner:
     def __init__(self) -> None:
         self._held = ""
 
+    @property
+    def holds(self) -> bool:
+        """Whether something is held back."""
+        return bool(self._held)
+
     def feed(self, delta: str) -> str:
         """The text that is safe to send now; it may be empty."""
         text = _joined(self._held + delta)

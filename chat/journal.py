@@ -20,6 +20,7 @@ from chat.errors import JournalMissing
 from chat.frames import from_utf16_offset, sha256_of, utf16_length
 from chat.records import Admit, Begin, Claim, End, Frame, Logged, Record, Redact, Restart, Stop, UpstreamSeen, Wait
 from chat.turn import TurnStatus, conversation_key_of
+from chat.upstream_history import UpstreamHistory
 
 COVER = "█"
 
@@ -61,6 +62,7 @@ class Fold:
     logged: bool = False
     last_at: int = 0
     length: int = 0
+    history: UpstreamHistory = field(default_factory=UpstreamHistory)
     _pieces: list[str] = field(default_factory=list)
 
     @property
@@ -99,6 +101,7 @@ class Fold:
 
     def _apply_writing(self, record: Record) -> None:
         """Records of a writer count only while nothing is decided."""
+        self.history.apply(record)
         match record:
             case Claim():
                 self.claims += 1

@@ -39,6 +39,8 @@ def log_record(fold: Fold, prompt: Prompt | None) -> dict[str, Any]:
         "attempt": fold.claims,
         "generation": fold.generation,
         "recovery_rung": end.rung,
+        "wasted_tokens": end.wasted_tokens or 0,
+        "deployments": fold.history.deployments,
         "deployment": upstream.deployment if upstream else begin.request["deployment"],
         "api_version": upstream.api_version if upstream else None,
         "request_id": upstream.request_id if upstream else None,

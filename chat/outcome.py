@@ -83,6 +83,7 @@ def _end(fold: Fold, status: TurnStatus, by: str, now: int, answer: Answer, erro
         error=error,
         delivery_errors=answer.delivery_errors,
         at=now,
+        wasted_tokens=max(0, fold.history.wasted_tokens + answer.wasted_tokens),
     )
 
 
@@ -100,6 +101,8 @@ def told(fold: Fold, place: int) -> dict[str, Any]:
         "generation": fold.generation,
         "attempts": fold.claims,
         "rung": end.rung,
+        "deployments": fold.history.deployments,
+        "wastedTokens": end.wasted_tokens or 0,
         "error": end.error,
         "deliveryErrors": end.delivery_errors,
     }

@@ -1,22 +1,21 @@
 """Quotas: how many turns a user may have at once and in a day (UTC).
 
-One append blob per user and day holds a line for each turn: `+<turn id> <milliseconds>` when it is begun, `-<turn id>`
-when it has ended. Lines about one turn count once, so telling twice changes nothing. A line is appended under the
-condition that nobody wrote since the count, so a hundred requests at once get no further than one after another.
+What counts are the lines of chat/usage.py. A `+` is appended under the condition that nobody wrote since the count, so
+a hundred requests at once get no further than one after another. Lines are written also where there is no limit: by
+them the sweeper finds turns that were begun and never started.
 
 A starter may die between the count and the turn's `begin`. Before somebody is refused, turns that count as running for
 a while are looked up in their journals.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from chat.errors import ChatError, JournalMissing, JournalMoved
 from chat.journal import JournalStore, read_journal
 from chat.journal_writer import Clock
+from chat.usage import DAY, Usage
 
-DAY = 24 * 60 * 60 * 1000
 # A turn takes seconds; whoever has too many at once may try again soon.
 RETRY_AFTER = 5
 # Long enough for any starter to have written `begin`, or to have given up.
@@ -41,26 +40,6 @@ class LimitReached(ChatError):
         self.retry_after = retry_after
 
 
-@dataclass(slots=True)
-class _Usage:
-    position: int = 0
-    started: dict[str, int] = field(default_factory=dict)  # turn id -> when
-    ended: set[str] = field(default_factory=set)
-
-    @property
-    def running(self) -> dict[str, int]:
-        return {turn_id: at for turn_id, at in self.started.items() if turn_id not in self.ended}
-
-    def apply(self, data: bytes) -> None:
-        self.position += len(data)
-        for line in data.decode().splitlines():
-            turn_id, _, at = line[1:].partition(" ")
-            if line[0] == "+":
-                self.started.setdefault(turn_id, int(at))
-            else:
-                self.ended.add(turn_id)
-
-
 class Quota:
     """Admits turns within the limits; 0 means no limit. Remembers what it has read, so a count costs one append."""
 
@@ -69,12 +48,10 @@ class Quota:
         self._clock = clock
         self._at_once = at_once
         self._per_day = per_day
-        self._known: OrderedDict[tuple[str, int], _Usage] = OrderedDict()
+        self._known: OrderedDict[tuple[str, int], Usage] = OrderedDict()
 
     async def admit(self, user: str, turn_id: str) -> None:
         """Count a turn that is about to begin. Raises LimitReached when it is one too many."""
-        if not self._at_once and not self._per_day:
-            return
         day = self._clock.now() // DAY
         usage = self._usage(user, day)
         current = False
@@ -90,7 +67,7 @@ class Quota:
                 usage.apply(data)
             current = True
 
-    async def _counted(self, user: str, day: int, usage: _Usage, turn_id: str) -> bool:
+    async def _counted(self, user: str, day: int, usage: Usage, turn_id: str) -> bool:
         """Append the turn's line. False when others wrote since the count, which is then to be made again."""
         line = f"+{turn_id} {self._clock.now()}\n".encode()
         try:
@@ -101,7 +78,7 @@ class Quota:
             usage.apply(line)
         return True
 
-    async def _found_ended(self, user: str, usage: _Usage) -> bool:
+    async def _found_ended(self, user: str, usage: Usage) -> bool:
         """Whether turns that count as running were found to be over, or never begun. They are noted as ended."""
         found = False
         for turn_id, at in usage.running.items():
@@ -118,10 +95,9 @@ class Quota:
 
     async def turn_ended(self, user: str, begun_at: int, turn_id: str) -> None:
         """The turn no longer counts as one at once."""
-        if self._at_once:
-            await self._store.append_usage(user, begun_at // DAY, f"-{turn_id}\n".encode(), None)
+        await self._store.append_usage(user, begun_at // DAY, f"-{turn_id}\n".encode(), None)
 
-    def _limit_reached(self, usage: _Usage, day: int) -> LimitReached | None:
+    def _limit_reached(self, usage: Usage, day: int) -> LimitReached | None:
         if self._per_day and len(usage.started) >= self._per_day:
             until_midnight = ((day + 1) * DAY - self._clock.now()) // 1000 + 1
             return LimitReached(f"{self._per_day} turns a day are allowed; the day ends at 00:00 UTC.", until_midnight)
@@ -129,8 +105,8 @@ class Quota:
             return LimitReached(f"{self._at_once} turns at once are allowed; wait for one to end.", RETRY_AFTER)
         return None
 
-    def _usage(self, user: str, day: int) -> _Usage:
-        usage = self._known.setdefault((user, day), _Usage())
+    def _usage(self, user: str, day: int) -> Usage:
+        usage = self._known.setdefault((user, day), Usage())
         self._known.move_to_end((user, day))
         if len(self._known) > REMEMBERED_USERS:
             self._known.popitem(last=False)

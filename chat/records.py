@@ -46,7 +46,11 @@ class Claim:
 @dataclass(frozen=True, slots=True)
 class UpstreamSeen:
     """The model service began to answer. `called_at` is when it was asked, `system` and `prompt_turns` (earlier turns,
-    whose journals hold the texts) are what it was given besides the turn's own question."""
+    whose journals hold the texts) are what it was given besides the turn's own question.
+
+    `rung` says how the stored text is gone on with, None that there was none. `background`: the response goes on at the
+    service without us, under `response_id`. `wasted_tokens` were thrown away by this run until now.
+    """
 
     kind: ClassVar[str] = "upstream"
     writer: str
@@ -60,6 +64,9 @@ class UpstreamSeen:
     prompt_turns: list[str]
     called_at: int
     at: int
+    rung: int | None = None
+    background: bool | None = None
+    wasted_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,8 @@ class Frame:
     """Consecutive deltas, stored in one append and sent as one SignalR message.
 
     `seq` counts the frames of the turn from 1; `offset` is where the text begins in its generation, in UTF-16 units.
+    `upstream_seq` numbers the event of a background response whose text ends exactly where this frame does; None when
+    the frame ends elsewhere, or the response cannot be re-attached to.
     """
 
     kind: ClassVar[str] = "frame"
@@ -77,6 +86,7 @@ class Frame:
     offset: int
     text: str
     at: int
+    upstream_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +100,17 @@ class Alive:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The writer gave up for now; the next attempt comes not before `until`."""
+    """The writer gave up for now; the next attempt comes not before `until`. `failure_class` and `deployment` say what
+    failed and where, `wasted_tokens` were thrown away by this run since it last said so."""
 
     kind: ClassVar[str] = "wait"
     writer: str
     until: int
     code: str
     at: int
+    failure_class: str | None = None
+    deployment: str | None = None
+    wasted_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +148,8 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The turn is over. `length` (UTF-16 units) and `sha256` (of the UTF-8 text) are what a reader checks against."""
+    """The turn is over. `length` (UTF-16 units) and `sha256` (of the UTF-8 text) are what a reader checks against.
+    `wasted_tokens`: completion tokens of all attempts that are not in the text."""
 
     kind: ClassVar[str] = "end"
     by: str
@@ -150,6 +165,7 @@ class End:
     error: dict[str, Any] | None
     delivery_errors: int
     at: int
+    wasted_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

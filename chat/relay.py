@@ -1,28 +1,38 @@
 """The relay: the model's answer on its way into the journal and to the browser.
 
-Theory of operation. A reader task takes chunks from the model as fast as they come, into an inbox. The writer takes
-the first text at once and then whatever came within a window of about 100 ms: one append, and when it succeeded one
-SignalR message. Only one append is in flight, so windows widen by themselves when storage or the machine is busy.
+Theory of operation. A reader task takes chunks from the model as fast as they come, into an inbox; it climbs down the
+recovery ladder until an answer goes on with the stored text. The writer takes the first text at once and then whatever
+came within a window of about 100 ms (chat/pace.py): one append, and when it succeeded the frame goes to the browser.
+Only one append is in flight.
 
-While nothing arrives the writer looks at the journal's end (a stop, another run's claim) every 200 ms, and says
+While nothing arrives the writer looks at the journal's end (a stop, another run's claim) every 150 ms, and says
 `alive` every 10 s, so that readers can tell a slow model from a dead worker.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from chat.bells import Bells
+from chat.cancellations import Cancellations
 from chat.completion import Chunk, CompletionRequest, Upstream
 from chat.conversation import Prompt
 from chat.delivery import Delivery
-from chat.errors import ModelFailure
+from chat.errors import ModelFailure, ResponseLost
 from chat.failure_policy import FailureClass
-from chat.frames import TextJoiner, utf16_length
-from chat.journal_writer import JournalWriter
+from chat.frames import utf16_length
+from chat.journal_writer import Clock, Decided, JournalWriter
+from chat.model_call import ModelCall
+from chat.pace import Pace, Window
 from chat.records import Frame, Record, Redact, Restart, UpstreamSeen
-from chat.recovery import PrefixVerifier, Rung, Verified
+from chat.recovery import Ladder, choose_rung, rung_below
+from chat.rung import Rung
+from chat.splice import NoMatch
+
+logger = logging.getLogger(__name__)
 
 
 class CompletionStream(Protocol):
@@ -39,20 +49,20 @@ class ChatModel(Protocol):
 
     def stream(self, request: CompletionRequest) -> AbstractAsyncContextManager[CompletionStream]: ...
 
+    def reattach(
+        self, request: CompletionRequest, response_id: str, after: int | None
+    ) -> AbstractAsyncContextManager[CompletionStream]:
+        """The rest of a background response, from the event after this one on, or from its first. Also raises
+        ResponseLost."""
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often a writer does what; seconds."""
-
-    # 100 ms: about 53 messages for a 500-token answer at 100 tokens/s, and nobody sees the difference to fewer.
-    window: float = 0.1
-    look: float = 0.2
-    alive: float = 10.0
+    async def cancel(self, deployment: str, response_id: str) -> None:
+        """End a background response. Raises ModelFailure."""
 
 
 @dataclass(slots=True)
 class Answer:
-    """What is known when the stream is over; the text is in the journal."""
+    """What is known when the stream is over; the text is in the journal. `wasted_tokens` are those of this run that no
+    record tells of yet."""
 
     finish_reason: str | None = None
     usage: dict[str, Any] | None = None
@@ -60,116 +70,127 @@ class Answer:
     rung: Rung | None = None
     failure: ModelFailure | None = None
     delivery_errors: int = 0
+    wasted_tokens: int = 0
+
+
+class _Output(NamedTuple):
+    """What the writer takes at once: new text, when its first piece arrived, and the event that ends with it."""
+
+    text: str
+    arrived_at: int
+    sequence: int | None
 
 
 class _Inbox:
     """What the reader has received and the writer has not yet taken."""
 
-    def __init__(self, writer: JournalWriter) -> None:
-        self._clock = writer.clock
-        self._joiner = TextJoiner()
-        self.verifier = PrefixVerifier(writer.fold.text)
-        self.answer = Answer(rung=Rung.VERIFIED if writer.fold.text else None)
-        self.called_at = writer.clock.now()
-        self.upstream: Upstream | None = None
-        self.response_id: str | None = None
-        self.model: str | None = None
-        self.covered: tuple[int, int] | None = None  # code points that the filter wants retracted
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.call: ModelCall | None = None
+        self.failure: ModelFailure | None = None
         self.arrived = asyncio.Event()  # there is something to write
         self.finished = asyncio.Event()
+        self.hurried = asyncio.Event()  # what there is is not to wait for more
         self._pieces: list[str] = []
-        self._restart = False
         self._first_at = 0
+        self._wasted = 0  # by earlier calls
+        self._told = 0  # of all that was wasted, what records tell of
 
-    def take_chunk(self, chunk: Chunk) -> None:
-        self.response_id = self.response_id or chunk.response_id
-        self.model = self.model or chunk.model
-        answer = self.answer
-        answer.usage = chunk.usage or answer.usage
-        # An annotation may follow the chunk that says `stop`; what the filter says counts more.
-        if chunk.finish_reason and answer.finish_reason != "content_filter":
-            answer.finish_reason = chunk.finish_reason
-        if chunk.prompt_filter:
-            answer.filters = (answer.filters or {}) | {"prompt": chunk.prompt_filter}
-        if chunk.content_filter:
-            answer.filters = (answer.filters or {}) | {"completion": chunk.content_filter}
-        if chunk.content_filter_offsets and chunk.finish_reason == "content_filter":
-            offsets = chunk.content_filter_offsets
-            self.covered = (offsets.get("start_offset", 0), offsets.get("end_offset", 0))
-        if chunk.text:
-            self._add(self._joiner.feed(chunk.text))
+    def now(self) -> int:
+        return self._clock.now()
 
-    def close(self) -> None:
-        """The stream is over. Only at a real end what was held back is text: cut off in mid-answer it is a part of a
-        character, and stored it would contradict the whole one that the next attempt brings."""
-        if self.answer.failure is None:
-            self._add(self._joiner.finish())
-            self._add_verified(self.verifier.finish())
-        self.finished.set()
+    def begin(self, call: ModelCall) -> None:
+        """The next call; only the last one has text to write."""
+        self._wasted += self.call.wasted_tokens if self.call else 0
+        self.call = call
+
+    def hurry(self) -> None:
+        """Make the writer append now, or look at the journal's end if there is nothing to append."""
+        self.hurried.set()
         self.arrived.set()
 
-    def _add(self, text: str) -> None:
+    def add(self, text: str) -> None:
         if text:
-            self._add_verified(self.verifier.feed(text))
+            if not self._pieces:
+                self._first_at = self.now()
+            self._pieces.append(text)
+            self.arrived.set()
 
-    def _add_verified(self, verified: Verified) -> None:
-        if not verified.text and not verified.restart:
-            return
-        if not self.arrived.is_set():
-            self._first_at = self._clock.now()
-        self._restart = self._restart or verified.restart
-        self._pieces.append(verified.text)
-        self.arrived.set()
+    @property
+    def has_text(self) -> bool:
+        return bool(self._pieces)
 
-    def take_output(self) -> tuple[str, bool, int]:
-        """The new text, whether it begins a new generation, and when its first piece arrived."""
-        taken = "".join(self._pieces), self._restart, self._first_at
+    def take_output(self) -> _Output:
+        taken = _Output("".join(self._pieces), self._first_at, self.call.sequence if self.call else None)
         self._pieces.clear()
-        self._restart = False
         if not self.finished.is_set():
             self.arrived.clear()
+            self.hurried.clear()
         return taken
+
+    def take_waste(self) -> int:
+        """The wasted tokens that no record tells of yet; the caller writes one that does. Less than nothing when the
+        service counts fewer than were estimated."""
+        wasted = self._wasted + (self.call.wasted_tokens if self.call else 0)
+        untold, self._told = wasted - self._told, wasted
+        return untold
 
 
 class Relay:
     """One answer of the model, written and shown by one run."""
 
-    def __init__(self, writer: JournalWriter, delivery: Delivery, attempt: int, prompt: Prompt, pace: Pace) -> None:
+    def __init__(
+        self, writer: JournalWriter, delivery: Delivery, attempt: int, prompt: Prompt, pace: Pace, bells: Bells
+    ) -> None:
         self._writer = writer
         self._delivery = delivery
         self._attempt = attempt
         self._prompt = prompt
         self._pace = pace
-        self._upstream_written = False
+        self._bells = bells
+        self._told_of: ModelCall | None = None  # the call that the last `upstream` record is about
+        self._restarted = False
 
-    async def relay(self, model: ChatModel, request: CompletionRequest) -> Answer:
+    async def relay(
+        self, model: ChatModel, request: CompletionRequest, ladder: Ladder, cancellations: Cancellations
+    ) -> Answer:
         """Ask the model and write its answer down; returns when the stream is over.
 
         A failure of the model comes back inside the answer, after the text before it was written. What the writer
         learns (Decided, Fenced, JournalChanged, StorageUnavailable) is raised, and closes the model's stream.
         """
-        inbox = _Inbox(self._writer)
-        reader = asyncio.create_task(_read(model, request, inbox))
+        inbox = _Inbox(self._writer.clock)
+        left_behind = self._writer.fold.history.running_response
+        if left_behind and (ladder.resume is None or ladder.resume.response_id != left_behind.response_id):
+            cancellations.start(left_behind.deployment, left_behind.response_id)
+        reader = asyncio.create_task(_Reader(model, request, ladder, inbox, cancellations).read())
         try:
-            await self._write(inbox)
+            with self._bells.hung(self._writer.turn_id, inbox.hurry):
+                await self._write(inbox)
             await reader
+        except Decided:
+            if inbox.call and inbox.call.request.background and inbox.call.finish_reason is None:
+                cancellations.start(request.deployment, inbox.call.response_id)
+            raise
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
-        return inbox.answer
+        return _answer(inbox)
 
     async def _write(self, inbox: _Inbox) -> None:
         time = asyncio.get_running_loop().time
         looked = appended = time()
-        due = 0.0  # the first text goes at once
+        window, due = Window(self._pace.window), 0.0  # the first text goes at once
         while not inbox.finished.is_set():
-            if inbox.arrived.is_set():
-                await _until(inbox.finished, due - time())
+            if inbox.arrived.is_set() and not inbox.has_text:
+                await self._flush(inbox)  # who answers, or somebody rang: no text waits for it
+                looked = appended = time()
+            elif inbox.arrived.is_set():
+                await self._gather(inbox, due)
                 started = time()
                 await self._flush(inbox)
                 looked = appended = time()
-                # Half a window of rest after a slow append: under load frames get longer, not more.
-                due = max(started + self._pace.window, appended + self._pace.window / 2)
+                due = window.next_after(started, appended)
             elif not await _until(inbox.arrived, looked + self._pace.look - time()):
                 if time() - appended >= self._pace.alive:
                     await self._writer.alive()
@@ -178,8 +199,14 @@ class Relay:
                     await self._writer.look_at_end()
                 looked = time()
         await self._flush(inbox)
-        if inbox.covered:
-            await self._redact(*inbox.covered)
+        if inbox.call and inbox.call.covered:
+            await self._redact(*inbox.call.covered)
+
+    async def _gather(self, inbox: _Inbox, due: float) -> None:
+        """Let text gather until its window is over. A window may be long, and a stop does not wait for its end."""
+        time = asyncio.get_running_loop().time
+        while not await _until(inbox.hurried, min(due - time(), self._pace.look)) and time() < due:
+            await self._writer.look_at_end()
 
     async def _redact(self, start: int, end: int) -> None:
         """Cover what the asynchronous filter wants back; it speaks up to about 1,000 characters late."""
@@ -193,19 +220,23 @@ class Relay:
 
     async def _flush(self, inbox: _Inbox) -> None:
         """Append what came as one frame, then show it."""
-        text, restart, arrived_at = inbox.take_output()
+        text, arrived_at, sequence = inbox.take_output()
         fold, new = self._writer.fold, list(self._upstream(inbox))
+        restart = bool(text) and inbox.call is not None and inbox.call.rung is Rung.RESTARTED and not self._restarted
         generation = fold.generation + restart
         frame = None
         if restart:
-            inbox.answer.rung = Rung.RESTARTED
-            reason = "the model's new answer differs from the stored text"
+            self._restarted = True
+            reason = "the model did not go on with the stored text"
             new.append(Restart(self._writer.writer_id, generation, self._attempt, reason, self._writer.clock.now()))
         if text:
             offset = 0 if restart else fold.length
-            frame = Frame(self._writer.writer_id, generation, self._attempt, fold.seq + 1, offset, text, arrived_at)
+            place = (generation, self._attempt, fold.seq + 1, offset)
+            frame = Frame(self._writer.writer_id, *place, text, arrived_at, sequence)
             new.append(frame)
         if not new:
+            if not inbox.finished.is_set():
+                await self._writer.look_at_end()  # nothing came, somebody rang
             return
         await self._writer.append(*new)
         if restart:
@@ -214,40 +245,110 @@ class Relay:
             self._delivery.frame(frame)
 
     def _upstream(self, inbox: _Inbox) -> list[Record]:
-        """The record of who answers, with the first frame: one append less before the first text."""
-        upstream = inbox.upstream
-        if upstream is None or self._upstream_written:
+        """The record of who answers: with the first frame (one append less before the first text), but as soon as a
+        background response has an id, so that it can be found again."""
+        call = inbox.call
+        if call is None or call.upstream is None or call is self._told_of:
             return []
-        self._upstream_written = True
+        self._told_of = call
+        upstream = call.upstream
         return [
             UpstreamSeen(
                 self._writer.writer_id,
                 upstream.deployment,
                 upstream.region,
                 upstream.request_id,
-                inbox.response_id,
+                call.response_id,
                 upstream.api_version,
-                inbox.model,
+                call.model,
                 self._prompt.system,
                 [turn.turn_id for turn in self._prompt.earlier],
-                inbox.called_at,
+                call.called_at,
                 self._writer.clock.now(),
+                call.rung.value if call.rung else None,
+                call.request.background or None,
+                inbox.take_waste(),
             )
         ]
 
 
-async def _read(model: ChatModel, request: CompletionRequest, inbox: _Inbox) -> None:
-    try:
-        async with model.stream(request) as stream:
-            inbox.upstream = stream.upstream
+class _Reader:
+    """Calls the model, rung after rung, until an answer goes on with the stored text."""
+
+    def __init__(
+        self,
+        model: ChatModel,
+        request: CompletionRequest,
+        ladder: Ladder,
+        inbox: _Inbox,
+        cancellations: Cancellations,
+    ) -> None:
+        self._model = model
+        self._request = request
+        self._ladder = ladder
+        self._inbox = inbox
+        self._cancellations = cancellations
+
+    async def read(self) -> None:
+        rung = choose_rung(self._ladder)
+        try:
+            while not await self._try(rung):
+                rung = rung_below(rung, self._ladder)
+        except ModelFailure as failure:
+            self._inbox.failure = failure
+        finally:
+            self._inbox.finished.set()
+            self._inbox.hurry()
+
+    async def _try(self, rung: Rung | None) -> bool:
+        """Whether the answer on this rung goes on with the stored text. Raises ModelFailure."""
+        request = self._ladder.request(rung, self._request)
+        call = ModelCall(request, rung, self._ladder.matcher(rung), self._inbox.now())
+        self._inbox.begin(call)
+        try:
+            await self._listen(call)
+        except NoMatch:
+            logger.info("An answer did not go on with the stored text (rung %s).", rung)
+        except ResponseLost as lost:
+            if rung is not Rung.REATTACHED or call.spoke:
+                raise
+            logger.info("A background response is lost (%s); going on without it.", lost.code)
+            if lost.http_status is not None:
+                return False  # the service does not know it: there is nothing to cancel
+        else:
+            return True
+        if request.background and call.finish_reason is None:
+            self._cancellations.start(request.deployment, call.response_id)
+        return False
+
+    async def _listen(self, call: ModelCall) -> None:
+        async with self._opening(call) as stream:
+            call.upstream = stream.upstream
             async for chunk in stream:
-                inbox.take_chunk(chunk)
-        if inbox.answer.finish_reason is None:
-            raise ModelFailure(FailureClass.TRANSIENT, "stream_ended_early", "The model's stream ended in mid-answer.")
-    except ModelFailure as failure:
-        inbox.answer.failure = failure
-    finally:
-        inbox.close()
+                is_named = call.response_id is not None
+                self._inbox.add(call.take(chunk))
+                if call.request.background and call.response_id is not None and not is_named:
+                    self._inbox.arrived.set()  # its id is worth a record, before any text
+            if call.finish_reason is None:
+                message = "The model's stream ended in mid-answer."
+                raise ModelFailure(FailureClass.CUT, "stream_ended_early", message)
+        # Only at a real end what was held back is text: cut off in mid-answer it is a part of a character, and stored
+        # it would contradict the whole one that the next attempt brings.
+        self._inbox.add(call.finish())
+
+    def _opening(self, call: ModelCall) -> AbstractAsyncContextManager[CompletionStream]:
+        resume = self._ladder.resume
+        if call.rung is Rung.REATTACHED and resume is not None:
+            call.response_id = resume.response_id
+            return self._model.reattach(call.request, resume.response_id, resume.sequence)
+        return self._model.stream(call.request)
+
+
+def _answer(inbox: _Inbox) -> Answer:
+    call, wasted = inbox.call, inbox.take_waste()
+    if call is None:
+        return Answer(failure=inbox.failure, wasted_tokens=wasted)
+    return Answer(call.finish_reason, call.usage, call.filters, call.rung, inbox.failure, wasted_tokens=wasted)
 
 
 async def _until(event: asyncio.Event, seconds: float) -> bool:

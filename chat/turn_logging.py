@@ -37,6 +37,8 @@ class MarkedJournals(JournalStore, Protocol):
 
     async def put_marker(self, turn_id: str, content: bytes = b"") -> None: ...
 
+    async def delete_marker(self, turn_id: str) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class TurnLogging:
@@ -47,13 +49,16 @@ class TurnLogging:
     clock: Clock
     with_prompts: bool = True
 
-    async def deliver(self, turn_id: str, *, last_try: bool) -> bool:
-        """Send the record once more, unless the journal says `logged`; after the last try a marker is left, from which
-        the sweeper delivers. Returns whether the record is with Event Hubs."""
+    async def deliver(self, turn_id: str, *, again: bool) -> bool:
+        """Send the record, unless the journal says `logged`; whether it is with Event Hubs.
+
+        When it was not accepted a marker is left, by which the sweeper finds the turn whatever becomes of its instance;
+        a try that comes `again` takes it away when the record was.
+        """
         store, key = self.store(), conversation_key_of(turn_id)
         data = await store.read(key, turn_id)
         if any(isinstance(record, Logged) for record, _ in records.decode(data)):
-            return True
+            return await self._delivered(turn_id, again=again)
         fold = folded_to_end(data)
         try:
             event_log = self.event_log()
@@ -62,10 +67,14 @@ class TurnLogging:
             await event_log.send(body, message_id=message_id(turn_id), partition_key=partition_key(turn_id))
         except (LogUnavailable, MissingSetting) as error:
             logger.warning("The record of a turn was not accepted: %s", error, extra={"turn_id": turn_id})
-            if last_try:
-                await store.put_marker(turn_id)
+            await store.put_marker(turn_id)
             return False
         await store.append(key, turn_id, records.encode(Logged(self.clock.now())), None)
+        return await self._delivered(turn_id, again=again)
+
+    async def _delivered(self, turn_id: str, *, again: bool) -> bool:
+        if again:
+            await self.store().delete_marker(turn_id)
         return True
 
     async def _prompt(self, store: JournalStore, fold: Fold) -> Prompt | None:

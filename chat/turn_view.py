@@ -6,27 +6,41 @@ from typing import Any
 
 from chat import records
 from chat.journal import Fold
-from chat.records import End, Frame, Record, Redact, Restart, Wait
+from chat.records import End, Frame, Record, Redact, Restart, Stop, Wait
+
+
+@dataclass(frozen=True, slots=True)
+class WireFrame:
+    """A record as browsers get it, and the position after it."""
+
+    position: int
+    fields: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return str(self.fields["kind"])
 
 
 @dataclass(frozen=True, slots=True)
 class FramesSince:
     """Frames since a position; `next` is the position to ask from next, `over` says that none will follow."""
 
-    frames: list[dict[str, Any]]
+    frames: list[WireFrame]
     next: int
     over: bool
 
 
 def frames_since(data: bytes, after: int) -> FramesSince:
     """The frames in these bytes of a journal, which begin at position `after`."""
-    frames: list[dict[str, Any]] = []
-    position, over = after, False
+    frames: list[WireFrame] = []
+    position, stopped, over = after, False, False
     for record, end in records.decode(data):
         position = after + end
-        wire = None if over else wire_frame(record)
+        # After a stop only its end counts, after the end nothing.
+        wire = None if over or (stopped and not isinstance(record, End)) else wire_frame(record)
         if wire is not None:
-            frames.append(wire)
+            frames.append(WireFrame(position, wire))
+        stopped = stopped or isinstance(record, Stop)
         over = over or isinstance(record, End)
     return FramesSince(frames, position, over)
 
@@ -43,7 +57,7 @@ def wire_frame(record: Record) -> dict[str, Any] | None:
         case Redact():
             return {"kind": "redact"} | _place(record) | {"offset": record.offset, "length": record.length}
         case Wait():
-            return {"kind": "wait", "until": iso(record.until), "code": record.code}
+            return {"kind": "wait"} | wire_wait(record)
         case End():
             return {
                 "kind": "end",
@@ -59,6 +73,10 @@ def wire_frame(record: Record) -> dict[str, Any] | None:
 
 def _place(record: Frame | Restart | Redact) -> dict[str, Any]:
     return {"generation": record.generation, "attempt": record.attempt}
+
+
+def wire_wait(wait: Wait) -> dict[str, Any]:
+    return {"until": iso(wait.until), "code": wait.code}
 
 
 def status_of(fold: Fold) -> dict[str, Any]:
@@ -80,6 +98,7 @@ def status_of(fold: Fold) -> dict[str, Any]:
         "error": wire_error(end.error) if end else None,
         "waitingUntil": iso(fold.waiting.until) if fold.waiting and not end else None,
         "recoveryRung": end.rung if end else None,
+        "wastedTokens": (end.wasted_tokens or 0) if end else 0,
         "deliveryErrors": end.delivery_errors if end else 0,
         "logged": fold.logged,
         "createdAt": iso(begin.at),

@@ -22,6 +22,8 @@ METHODS = {
     "api/negotiate": ("GET", "POST"),
     "api/turns/{turn_id}": ("GET",),
     "api/turns/{turn_id}/frames": ("GET",),
+    "api/turns/{turn_id}/stream": ("GET",),
+    "api/turns/{turn_id}/stop": ("POST",),
     "openai/deployments/{deployment}/chat/completions": ("POST",),
     "openai/deployments/{deployment}/embeddings": ("POST",),
     "openai/responses": ("POST",),

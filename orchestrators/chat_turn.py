@@ -16,15 +16,13 @@ from typing import Any
 
 from azure.durable_functions import DurableOrchestrationContext, EntityId
 
-from chat.failure_policy import MAX_CLAIMS
+from chat.failure_policy import CRASH_WAITS, MAX_CLAIMS, MAX_CRASHES
 
-# A worker that dies before it claims leaves no claim to be counted; these are counted here.
-MAX_CRASHES = 8
-# Seconds before another run after a crash: at once when a worker died, patiently when what it needs is away for longer.
-CRASH_WAITS = (0, 0, 1, 2, 5, 15, 30)
 # Behind the event that wakes a waiting turn, which may get lost: doubling, so that a long wait has a short history.
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=15), timedelta(minutes=5)
 WAITS_BEFORE_GIVING_UP = 40
+# How long a run that is open may take to end a turn that was stopped, before another is started: it may be dead.
+STOP_GRACE = timedelta(seconds=5)
 LOG_WAITS = (1, 5, 20, 60)  # seconds between the five tries
 
 Steps = Generator[Any, Any, Any]
@@ -59,15 +57,21 @@ class Attempts:
         # Named by the number of claims that a reader has seen: a storm of looks starts one run.
         self._looks = [context.wait_for_external_event(f"look-{claims}") for claims in range(MAX_CLAIMS + 1)]
         self._endings: dict[str, Any] = {}
+        # The journal says that the turn was stopped; this says that there is nothing to wait for any more.
+        self._stopped = context.wait_for_external_event("stopped")
+        self._is_stopped = False
+        self._hurries = False  # the stop came while runs were open: the next wait is not waited
+        self._grace: Any = None
 
     def run(self) -> Steps:
         """Until a run says that the journal has its end; returns what it says."""
         self._start()
         while True:
-            yield self._context.task_any([*self._runs.values(), *self._looks])
+            yield self._context.task_any([*self._runs.values(), *self._looks, *self._stop_tasks()])
             self._start_looks()
             result = self._finished_run()
             if result is None:
+                self._heed_stop()
                 continue
             if isinstance(result, Exception):
                 self._crashes += 1
@@ -76,6 +80,7 @@ class Attempts:
                 yield from self._pause(timedelta(seconds=CRASH_WAITS[self._crashes - 1]))
                 self._start()
             elif result["result"] == "done":
+                self._drop_grace()
                 return result
             elif not self._runs:  # otherwise another run is still at it
                 if result["result"] == "waiting":
@@ -86,7 +91,24 @@ class Attempts:
                     yield from self._pause(timedelta(seconds=result["wait"]))
                 self._start()
 
+    def _stop_tasks(self) -> list[Any]:
+        return [self._stopped] * (not self._is_stopped) + [self._grace] * (self._grace is not None)
+
+    def _heed_stop(self) -> None:
+        """Runs are open: they learn of the stop from the journal. Should none of them live, another one is started."""
+        if self._stopped.is_completed and not self._is_stopped:
+            self._is_stopped = self._hurries = True
+            self._grace = self._context.create_timer(self._context.current_utc_datetime + STOP_GRACE)
+        elif self._grace is not None and self._grace.is_completed:
+            self._start()
+
+    def _drop_grace(self) -> None:
+        if self._grace is not None and not self._grace.is_completed:
+            self._grace.cancel()
+        self._grace = None
+
     def _start(self, look: dict[str, Any] | None = None) -> None:
+        self._drop_grace()
         self._attempt += 1
         request = {"turnId": self._turn_id, "attempt": self._attempt, "open": sorted(self._runs)}
         if look is not None:
@@ -118,21 +140,25 @@ class Attempts:
             del self._endings[earlier]
 
     def _pause(self, delay: timedelta, event: Any = None) -> Steps:
-        """Sleep on a durable timer, or until the event comes; the timer that lost is cancelled."""
-        if delay <= timedelta(0):
+        """Sleep on a durable timer, or until the event comes or the turn is stopped; a timer that lost is cancelled."""
+        hurries, self._hurries = self._hurries, False
+        if hurries or delay <= timedelta(0):
             return
+        due = self._context.current_utc_datetime + delay
         if event is None:
-            self._context.set_custom_status({"phase": "waiting", "attempt": self._attempt})
-        timer = self._context.create_timer(self._context.current_utc_datetime + delay)
-        if event is None:
-            yield timer
-        else:
-            yield self._context.task_any([timer, event])
-            if not timer.is_completed:
-                timer.cancel()
+            until = due.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+            self._context.set_custom_status({"phase": "waiting", "attempt": self._attempt, "until": until})
+        timer = self._context.create_timer(due)
+        events = [self._stopped] * (not self._is_stopped) + [event] * (event is not None)
+        yield self._context.task_any([timer, *events])
+        if self._stopped.is_completed:
+            self._is_stopped = True
+        if not timer.is_completed:
+            timer.cancel()
 
     def _close(self) -> Steps:
         """Give up: the journal gets its `end` from close_turn, which says what really happened."""
+        self._drop_grace()
         for _ in range(MAX_CRASHES):
             try:
                 return (yield self._context.call_activity("close_turn", {"turnId": self._turn_id}))
@@ -142,14 +168,14 @@ class Attempts:
 
 
 def log(context: DurableOrchestrationContext, turn_id: str) -> Steps:
-    """Step 3: five tries, then a marker for the sweeper. The user has the answer all the while.
+    """Step 3: five tries, then the sweeper's. The user has the answer all the while.
 
     Raises when not even the marker can be left: the sweeper looks after failed instances, too.
     """
     for number in range(len(LOG_WAITS) + 1):
         last = number == len(LOG_WAITS)
         try:
-            if (yield context.call_activity("write_log_record", {"turnId": turn_id, "last": last})):
+            if (yield context.call_activity("write_log_record", {"turnId": turn_id, "try": number})):
                 return True
         except Exception:  # noqa: BLE001 - the SDK raises bare Exception for a failed activity
             context.set_custom_status({"phase": "answered", "logFailures": number + 1})

@@ -18,12 +18,15 @@ from stand_in.config import HOST, SERVICES, Plan, Service, app_settings, connect
 from stand_in.errors import SettingsRefused, StackError
 from stand_in.local_settings import LocalSettings
 from stand_in.service import STOP_WITH_INPUT, stop_with_input
+from stand_in.service_process import ROOT
 from stand_in.stack import STOP_SECONDS, Stack, StackOptions
 from stand_in.state_folder import DEFAULT_NAME, StateFolder
 
 STATE_DIR_VARIABLE = "STAND_IN_STATE_DIR"
 FREE_PORTS_VARIABLE = "STAND_IN_FREE_PORTS"
 NO_RESTART_VARIABLE = "STAND_IN_NO_RESTART"
+LATE_RESULTS_VARIABLE = "STAND_IN_DELIVER_LATE_RESULTS"
+KEEP_RESTARTING_VARIABLE = "STAND_IN_KEEP_RESTARTING"
 
 
 def main(arguments: Sequence[str] | None = None, services: Sequence[Service] = SERVICES) -> int:
@@ -33,6 +36,8 @@ def main(arguments: Sequence[str] | None = None, services: Sequence[Service] = S
         if parsed.command == "status":
             folder = StateFolder(_state_dir(parsed.state_dir, Path.cwd()))
             return _pid(folder, parsed.pid) if parsed.pid else _status(folder, as_json=parsed.json)
+        if parsed.command == "host":
+            return _another_host(parsed)
         return _run(parsed, tuple(services))
     except StackError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -65,17 +70,39 @@ def _parser(services: Sequence[Service]) -> argparse.ArgumentParser:
             help=f"port of {service.title} (default: {service.default_port}; "
             f"environment: {service.environment_variable})",
         )
+    _add_late_results(run)
     run.add_argument(
         "--no-restart",
         action="store_true",
         default=_flag(NO_RESTART_VARIABLE),
         help=f"leave a service that died as it is (environment: {NO_RESTART_VARIABLE}=1)",
     )
+    run.add_argument(
+        "--keep-restarting",
+        action="store_true",
+        default=_flag(KEEP_RESTARTING_VARIABLE),
+        help=f"start a service again at once however often it dies, for those who kill on purpose "
+        f"(environment: {KEEP_RESTARTING_VARIABLE}=1)",
+    )
+    host = commands.add_parser("host", help="run one more Functions host on the state of a stack that runs")
+    host.add_argument("--state-dir", type=Path, help=state_help.format("."))
+    host.add_argument("--port", type=_port, metavar="N", help="its port (default: a free one)")
+    _add_late_results(host)
     status = commands.add_parser("status", help="tell how a stack is; exit code 1 while it is not ready")
     status.add_argument("--state-dir", type=Path, help=state_help.format("."))
     status.add_argument("--json", action="store_true", help="as one JSON object, with the settings given to the app")
     status.add_argument("--pid", metavar="SERVICE", help="only this service's process id, for kill and profilers")
     return parser
+
+
+def _add_late_results(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--deliver-late-results",
+        action="store_true",
+        default=_flag(LATE_RESULTS_VARIABLE),
+        help="let the first result of an activity count, also that of a run whose lock had expired, as Azure Storage "
+        f"does; otherwise it is dropped (environment: {LATE_RESULTS_VARIABLE}=1)",
+    )
 
 
 def _port(text: str) -> int:
@@ -105,13 +132,22 @@ def _run(parsed: argparse.Namespace, services: tuple[Service, ...]) -> int:
     try:
         plan = _plan(parsed, services, settings, app)
         _introduce(app, folder, services, plan)
-        options = StackOptions(app, restart=not parsed.no_restart)
+        options = StackOptions(
+            app,
+            restart=not parsed.no_restart,
+            keep_restarting=parsed.keep_restarting,
+            host_arguments=_host_arguments(parsed),
+        )
         stack = Stack(services, plan, options, folder, lock, os.environ, _say)
         asyncio.run(_until_signalled(stack))
     finally:
         os.close(lock)
     _say("stopped")
     return 0
+
+
+def _host_arguments(parsed: argparse.Namespace) -> tuple[str, ...]:
+    return ("--deliver-late-results",) if parsed.deliver_late_results else ()
 
 
 def _plan(parsed: argparse.Namespace, services: tuple[Service, ...], local: LocalSettings, app: Path) -> Plan:
@@ -174,6 +210,18 @@ async def _until_signalled(stack: Stack) -> None:
         loop.add_signal_handler(signal_number, stop, signal_number)
     stop_with_input(lambda: loop.call_soon_threadsafe(stopped.set), grace=STOP_SECONDS)
     await stack.run(stopped)
+
+
+def _another_host(parsed: argparse.Namespace) -> int:
+    """Become a host beside the stack's own: it stands by until that one is gone or silent for longer than its lease."""
+    folder = StateFolder(_state_dir(parsed.state_dir, Path.cwd()))
+    status = folder.status()
+    if HOST not in status.processes:
+        raise StackError(f"no stack with a Functions host is running with its state in {folder.path}")
+    arguments = ["--app", status.app, "--state-dir", str(folder.of(HOST)), "--port", str(parsed.port or 0)]
+    command = [sys.executable, "-m", "stand_in.host", *arguments, *_host_arguments(parsed)]
+    os.chdir(ROOT)
+    os.execve(sys.executable, command, {**os.environ, **status.settings})
 
 
 def _status(folder: StateFolder, *, as_json: bool) -> int:

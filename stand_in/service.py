@@ -22,6 +22,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from stand_in import crash_points
+
 # Set by the supervisor for its children. Opt-in: started by anyone else, standard input may be at its end at once.
 STOP_WITH_INPUT = "STAND_IN_STOP_WITH_INPUT"
 ORPHAN_GRACE_SECONDS = 5.0  # a polite stop gets this long once nobody is left to wait for it
@@ -63,6 +65,7 @@ def run_service(
     arguments = vars(parser.parse_args())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     arguments["state_dir"].mkdir(parents=True, exist_ok=True)
+    crash_points.watch(arguments["state_dir"])
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         is_orphan = runner.run(_serve(name, start_server, arguments))
     if is_orphan:

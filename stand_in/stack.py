@@ -4,7 +4,8 @@ The rules:
 - Nothing is started before the settings are read, the state folder is locked and all ports are known to be free.
 - All services start at once: each is told the others' addresses beforehand, and none needs them to start.
 - A service that dies is started again, on the same port and state. One that dies `DEATHS_TOO_MANY` times within
-  `DEATHS_WINDOW_SECONDS` stops the stack: it would hardly live the next time. One that never became ready stops it too.
+  `DEATHS_WINDOW_SECONDS` stops the stack: it would hardly live the next time; unless somebody kills on purpose. One
+  that never became ready stops it too.
 - The host is stopped first, while everything its functions talk to is still there.
 - No service outlives the stack, whatever becomes of the supervisor.
 """
@@ -38,6 +39,7 @@ class StackOptions:
 
     app: Path
     restart: bool = True
+    keep_restarting: bool = False  # at once, however often a service dies
     host_arguments: Sequence[str] = ()
 
 
@@ -161,6 +163,8 @@ class Stack:
                 await watched.process.stop(EMULATOR_STOP_SECONDS)  # silent, but perhaps alive
 
     def _delay_after_death(self, watched: _Watched, ending: str) -> float:
+        if self._options.keep_restarting:
+            return 0.0
         now = time.monotonic()
         deaths = watched.deaths
         deaths.append(now)

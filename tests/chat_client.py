@@ -73,6 +73,10 @@ class ChatClient:
     async def status(self, turn_id: str) -> dict[str, Any]:
         return (await self.get(f"/api/turns/{turn_id}"))[1]
 
+    async def stop(self, turn_id: str) -> tuple[int, dict[str, Any]]:
+        async with self.http.post(f"/api/turns/{turn_id}/stop") as response:
+            return response.status, await response.json()
+
     async def wait_for(self, turn_id: str, *phases: str, seconds: float = 40) -> dict[str, Any]:
         """The turn's status once it is in one of these phases, also over restarts of the host."""
         async with asyncio.timeout(seconds):

@@ -45,9 +45,10 @@ def deployed_copy(folder: Path) -> Path:
 
 
 @contextmanager
-def own_stack(folder: Path) -> Iterator[RunningStack]:
-    """A stack with the project's app, ready; failed tests show its console."""
-    with RunningStack(deployed_copy(folder / "app"), folder / "state") as running:
+def own_stack(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[RunningStack]:
+    """A stack with the project's app, ready; failed tests show its console. It may be killed as often as one likes."""
+    app, options = deployed_copy(folder / "app"), ("--free-ports", "--keep-restarting")
+    with RunningStack(app, folder / "state", environment=environment, options=options) as running:
         _running.append(running)
         try:
             running.wait_ready()

@@ -7,7 +7,8 @@ from typing import Any
 
 from chat.completion import Chunk, CompletionRequest, Upstream
 from chat.conversation import Conversation, FinishedTurn
-from chat.errors import DeliveryFailed, JournalMissing, JournalMoved, ModelFailure
+from chat.errors import DeliveryFailed, JournalMissing, JournalMoved, ModelFailure, ResponseLost
+from chat.failure_policy import FailureClass
 
 
 class Killed(BaseException):
@@ -108,6 +109,16 @@ class ScriptedModel:
         finally:
             self.open -= 1
 
+    @asynccontextmanager
+    async def reattach(
+        self, request: CompletionRequest, response_id: str, after: int | None
+    ) -> AsyncIterator["ScriptedStream"]:
+        raise ResponseLost(FailureClass.TRANSIENT, "404", "This model forgets.")
+        yield  # what makes it a generator
+
+    async def cancel(self, deployment: str, response_id: str) -> None:
+        raise ResponseLost(FailureClass.TRANSIENT, "404", "This model forgets.")
+
 
 class ScriptedStream:
     def __init__(self, model: ScriptedModel, request: CompletionRequest) -> None:
@@ -128,15 +139,16 @@ class ScriptedStream:
 class RecordingBrowser:
     """Keeps what is sent to it; fails as often as `failures` says."""
 
-    def __init__(self, failures: int = 0) -> None:
+    def __init__(self, failures: int = 0, *, temporary: bool = False) -> None:
         self.sent: list[tuple[str, str, list[Any]]] = []
         self.failures = failures
+        self.temporary = temporary
 
     async def send_to_user(self, user_id: str, target: str, arguments: list[Any]) -> None:
         await asyncio.sleep(0)
         if self.failures:
             self.failures -= 1
-            raise DeliveryFailed("503")
+            raise DeliveryFailed("503", temporary=self.temporary)
         self.sent.append((user_id, target, arguments))
 
     def arguments(self, target: str) -> list[list[Any]]:

@@ -57,3 +57,29 @@ def test_the_function_that_takes_the_rest_is_the_last_by_name():
     bindings, _ = loaded({})
     http = [name for name, function in bindings.items() if any(b["type"] == "httpTrigger" for b in function)]
     assert max(http, key=str.lower) == "unknown"
+
+
+def indexed(settings: dict[str, str]) -> tuple[list[str], dict[str, list[str]]]:
+    """What the local host serves of the app with these settings, and what it has against which function."""
+    script = f"""
+import json
+from pathlib import Path
+from stand_in.host.loaded_app import load_app
+index = load_app(Path({str(ROOT)!r}), {settings!r}).index
+print(json.dumps([[f.name for f in index.served], {{f.name: list(f.errors) for f in index.functions if f.errors}}]))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=settings, capture_output=True, text=True, check=True
+    )
+    served, in_error = json.loads(ran.stdout.splitlines()[-1])
+    return served, in_error
+
+
+def test_without_its_schedule_the_sweeper_is_in_error_by_name_and_the_rest_of_the_app_runs():
+    settings = {"PYTHON_ENABLE_INIT_INDEXING": "1"}
+    served, in_error = indexed(settings)
+    assert "start_turn" in served
+    assert list(in_error) == ["sweep_turns"]
+    assert "'%SWEEP_SCHEDULE%' does not resolve to a value." in in_error["sweep_turns"][0]
+    served, in_error = indexed(settings | {"SWEEP_SCHEDULE": "0 */5 * * * *"})
+    assert ("sweep_turns" in served, in_error) == (True, {})

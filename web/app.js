@@ -24,6 +24,8 @@ const SEND_RETRY_MS = [500, 1000, 2000]; // after these the person is asked
 const LOAD_RETRY_MS = 2000;
 const LOOK_AROUND_MS = 5000; // for turns asked elsewhere, while SignalR cannot tell of them, and for the server itself
 const CLOCK_MS = 500;
+const STOP_RETRY_MS = 300;
+const LONGEST_STOP_RETRY_MS = 3000;
 
 const revealMs = Number(document.querySelector('meta[name="reveal-ms"]')?.getAttribute("content") ?? 33);
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -76,7 +78,7 @@ function draw() {
   const now = Date.now();
   intro.update(state);
   messageList.update(state, { now, online: connection.reachable });
-  composer.update({ busy: conversation.isBusy(state) });
+  composer.update({ busy: conversation.isBusy(state), stopping: conversation.turnToStop(state) === null });
   connectionStatus.update(connection, now);
   document.title = state.title ? `${state.title} · ${TITLE}` : TITLE;
 }
@@ -198,6 +200,7 @@ async function send(prompt, { key, idempotencyKey } = { key: newId(), idempotenc
     change(conversation.acceptSend(state, key, turnId));
     stream.follow(turnId);
     stream.heard(turnId); // its first frames may have been faster than the answer to the POST
+    if (conversation.findTurn(state, turnId)?.stop === "asked") void carryOutStop(turnId);
   } catch (error) {
     const unknown = isUnknownFate(error);
     sends.set(key, { idempotencyKey, unknown });
@@ -243,6 +246,32 @@ function edit(turn) {
   composer.edit(turn.prompt);
 }
 
+// ---- stopping
+
+function stop() {
+  const turn = conversation.turnToStop(state);
+  if (turn === null) return;
+  change(conversation.askStop(state, turn.key));
+  announcer.textContent = "Stopping.";
+  if (turn.turnId !== null) void carryOutStop(turn.turnId);
+}
+
+/** Asks until the server has stopped the turn, or the turn has ended otherwise. @param {string} turnId */
+async function carryOutStop(turnId) {
+  for (let delay = STOP_RETRY_MS; ; delay = Math.min(delay * 2, LONGEST_STOP_RETRY_MS)) {
+    try {
+      const { status } = await api.stopTurn(turnId);
+      if (status !== "running") break;
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 409) break; // its end is on its way, or here
+      if (!isUnknownFate(error)) return change(conversation.refuseStop(state, turnId, problemOf(error)));
+    }
+    await pause(delay);
+    if (conversation.findTurn(state, turnId)?.status !== "running") return; // ended, or another conversation is open
+  }
+  stream.readNow(turnId);
+}
+
 /** Nobody knows of this conversation yet: asking for it would only be told that it does not exist. */
 function isUntouched() {
   return mintedHere && state.turns.length === 0;
@@ -282,6 +311,7 @@ function onTurn(name, act) {
   });
 }
 
+on("stop-turn", stop);
 on("send-prompt", ({ prompt }) => void send(prompt));
 on("save-draft", ({ draft }) => remember("localStorage", `draft:${state.conversationId}`, draft));
 on("recall-prompt", () => {
@@ -301,8 +331,12 @@ onTurn("follow-turn", (turn) => {
 element(".new-conversation").addEventListener("click", startNewConversation);
 addEventListener("popstate", openAddress);
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") void lookAround();
+  if (document.visibilityState !== "visible") return;
+  stream.askAgain();
+  void lookAround();
 });
+addEventListener("online", () => stream.askAgain());
+addEventListener("offline", () => connectionChanged({ reachable: false })); // the next answer says otherwise
 
 openConnection({
   onRecord(record) {

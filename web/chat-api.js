@@ -63,6 +63,12 @@ export function createChatApi({ fetch: send = globalThis.fetch.bind(globalThis),
       });
     },
 
+    /** Ends a turn; what was shown of it stays. @param {string} turnId @returns {Promise<{status: string}>} */
+    stopTurn(turnId) {
+      // Also from a page that is being left: whoever pressed Stop has said so.
+      return request(`/api/turns/${encodeURIComponent(turnId)}/stop`, { method: "POST", keepalive: true });
+    },
+
     /** @param {string} turnId @returns {Promise<{status: string, error: import("./turn-text.js").TurnError | null}>} */
     turnStatus(turnId) {
       return request(`/api/turns/${encodeURIComponent(turnId)}`);

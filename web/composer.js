@@ -1,15 +1,17 @@
 // @ts-check
 /**
- * Where the person writes. Up events: `send-prompt` {prompt}, `save-draft` {draft}, `recall-prompt`.
- * While a turn runs, writing goes on and sending waits; a draft is never taken away.
+ * Where the person writes. Up events: `send-prompt` {prompt}, `save-draft` {draft}, `recall-prompt`, `stop-turn`.
+ * While a turn runs, writing goes on, sending waits, and the button that sends is the one that stops: one button, so that
+ * nobody's focus is lost with it. Enter never stops. A draft is never taken away.
  */
 
 /** @param {HTMLFormElement} form */
 export function mountComposer(form) {
   const input = /** @type {HTMLTextAreaElement} */ (form.querySelector("textarea"));
-  const send = /** @type {HTMLButtonElement} */ (form.querySelector("button"));
+  const button = /** @type {HTMLButtonElement} */ (form.querySelector("button"));
   const growsByItself = CSS.supports("field-sizing", "content");
   let busy = false;
+  let stopping = false;
 
   input.addEventListener("input", () => {
     emit("save-draft", { draft: input.value });
@@ -28,7 +30,14 @@ export function mountComposer(form) {
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    submit();
+    if (busy && event.submitter === button) stop();
+    else submit();
+  });
+  button.addEventListener("click", (event) => {
+    if (event.detail > 1) event.preventDefault(); // the second half of a double click on Send is no Stop
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !event.isComposing && event.keyCode !== 229 && !event.repeat) stop();
   });
 
   /** @param {string} name @param {object} detail */
@@ -44,11 +53,18 @@ export function mountComposer(form) {
     emit("send-prompt", { prompt });
   }
 
+  function stop() {
+    if (busy && !stopping) emit("stop-turn", {});
+  }
+
   function draw() {
-    const ready = !busy && input.value.trim() !== "";
+    const ready = busy ? !stopping : input.value.trim() !== "";
+    const label = busy ? (stopping ? "Stopping" : "Stop") : "Send";
+    button.dataset.does = busy ? "stop" : "send";
+    button.setAttribute("aria-label", label);
     // Not `disabled`: a button that loses its focus while somebody waits on it moves the reader.
-    send.setAttribute("aria-disabled", String(!ready));
-    send.title = busy ? "The answer is still being written" : "Send (Enter)";
+    button.setAttribute("aria-disabled", String(!ready));
+    button.title = { Send: "Send (Enter)", Stop: "Stop (Esc)", Stopping: "Stopping" }[label];
     if (growsByItself) return;
     input.style.height = "auto";
     input.style.height = `${input.scrollHeight}px`; // max-height holds it to eight lines
@@ -61,9 +77,10 @@ export function mountComposer(form) {
   }
 
   return {
-    /** @param {{busy: boolean}} state */
+    /** @param {{busy: boolean, stopping: boolean}} state stopping: whatever is on its way was asked to stop */
     update(state) {
-      busy = state.busy;
+      if (state.busy === busy && state.stopping === stopping) return;
+      ({ busy, stopping } = state);
       draw();
     },
     fill,

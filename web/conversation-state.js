@@ -16,8 +16,9 @@ import { EMPTY_TEXT, applyRecord } from "./turn-text.js";
  *   unsent: the server did not take it; lost: the server took it, and its answer cannot be read
  * @typedef {TurnError & {status?: number, retryAt?: number}} Problem what went wrong, with the HTTP status if there is one
  * @typedef {{key: string, turnId: string | null, prompt: string, status: TurnStatus, text: TurnText,
- *   problem: Problem | null, startedAt: number, mine: boolean, caughtUp: boolean}} Turn
- *   mine: asked on this page, in this tab; caughtUp: what the journal held when the page began to follow is here
+ *   problem: Problem | null, stop: "asked" | Problem | null, startedAt: number, mine: boolean, caughtUp: boolean}} Turn
+ *   mine: asked on this page, in this tab; caughtUp: what the journal held when the page began to follow is here;
+ *   stop: asked for on this page and on its way, or why it was refused
  * @typedef {{role: string, content: string, turnId?: string | null, status?: string}} Message
  * @typedef {{conversationId: string, title: string | null, loading: "loading" | "ready" | "failed",
  *   problem: Problem | null, turns: Turn[], strays: Record<string, TurnText>}} Conversation
@@ -42,7 +43,17 @@ export function runningTurns(state) {
 
 /** A turn is on its way: the composer waits for it. @param {Conversation} state */
 export function isBusy(state) {
-  return state.turns.some((turn) => turn.status === "running" || turn.status === "sending");
+  return state.turns.some(isOnItsWay);
+}
+
+/** The turn that a stop is for: the first that is on its way and was not yet asked to stop. @param {Conversation} state */
+export function turnToStop(state) {
+  return state.turns.find((turn) => isOnItsWay(turn) && turn.stop !== "asked") ?? null;
+}
+
+/** @param {Turn} turn */
+function isOnItsWay(turn) {
+  return turn.status === "running" || turn.status === "sending";
 }
 
 /** @param {Conversation} state @param {string} turnId */
@@ -79,7 +90,8 @@ export function loadFailed(state, problem) {
 export function addSend(state, { key, prompt, now }) {
   /** @type {Turn} */
   const turn = {
-    key, turnId: null, prompt, status: "sending", text: EMPTY_TEXT, problem: null, startedAt: now, mine: true, caughtUp: true,
+    key, turnId: null, prompt, status: "sending", text: EMPTY_TEXT, problem: null, stop: null, startedAt: now, mine: true,
+    caughtUp: true,
   };
   return { ...state, turns: [...state.turns.filter((other) => other.key !== key), turn] };
 }
@@ -98,6 +110,16 @@ export function acceptSend(state, key, turnId) {
 /** @param {Conversation} state @param {string} key @param {Problem} problem @returns {Conversation} */
 export function rejectSend(state, key, problem) {
   return changeTurn(state, (turn) => turn.key === key, (turn) => ({ ...turn, status: "unsent", problem }));
+}
+
+/** The person wants this turn to end; one that is still being sent is stopped when the server has it. @param {Conversation} state @param {string} key */
+export function askStop(state, key) {
+  return changeTurn(state, (turn) => turn.key === key && isOnItsWay(turn), (turn) => ({ ...turn, stop: "asked" }));
+}
+
+/** The server will not stop it: it goes on. @param {Conversation} state @param {string} turnId @param {Problem} problem */
+export function refuseStop(state, turnId, problem) {
+  return changeTurn(state, (turn) => turn.turnId === turnId && isOnItsWay(turn), (turn) => ({ ...turn, stop: problem }));
 }
 
 /** @param {Conversation} state @param {string} key @returns {Conversation} */
@@ -190,7 +212,7 @@ function storedTurn(message, index, now) {
   const turnId = message.turnId ?? null;
   const status = message.status === "running" && turnId !== null ? "running" : statusOf(message.status);
   return {
-    key: turnId ?? `stored-${index}`, turnId, prompt: message.content, status, text: EMPTY_TEXT, problem: null,
+    key: turnId ?? `stored-${index}`, turnId, prompt: message.content, status, text: EMPTY_TEXT, problem: null, stop: null,
     startedAt: now, mine: false, caughtUp: false,
   };
 }

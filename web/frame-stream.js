@@ -29,7 +29,7 @@ const DAMAGED = { code: "damaged", message: "This answer arrived damaged and cou
  *   onCaughtUp: (turnId: string) => void, onReplaced: (turnId: string, text: TurnText) => void,
  *   onWhole: (turnId: string) => void, onLost: (turnId: string, problem: Problem) => void}} Listeners
  * @typedef {{turnId: string, after: string | number | null, heardAt: number, gapDelay: number, settling: boolean,
- *   over: AbortController, wake: () => void}} Follower
+ *   over: AbortController, asking: AbortController, wake: () => void}} Follower
  * @param {Listeners & {api: import("./chat-api.js").ChatApi}} parts
  */
 export function createFrameStream({ api, getText, onRecord, onCaughtUp, onReplaced, onWhole, onLost }) {
@@ -42,7 +42,8 @@ export function createFrameStream({ api, getText, onRecord, onCaughtUp, onReplac
     if (followers.has(turnId)) return;
     /** @type {Follower} */
     const follower = {
-      turnId, after: null, heardAt: performance.now(), gapDelay: GAP_MS, settling: false, over: new AbortController(), wake: () => {},
+      turnId, after: null, heardAt: performance.now(), gapDelay: GAP_MS, settling: false, over: new AbortController(),
+      asking: new AbortController(), wake: () => {},
     };
     followers.set(turnId, follower);
     void read(follower);
@@ -65,6 +66,22 @@ export function createFrameStream({ api, getText, onRecord, onCaughtUp, onReplac
     else if (hasGap(text)) follower.wake();
   }
 
+  /** The network is another one, or the page was asleep: what was asked may never be answered, so ask again now. */
+  function askAgain() {
+    for (const follower of followers.values()) {
+      follower.asking.abort();
+      follower.wake();
+    }
+  }
+
+  /** There is news in the journal, though SignalR may not have told of it. @param {string} turnId */
+  function readNow(turnId) {
+    const follower = followers.get(turnId);
+    if (!follower) return;
+    follower.heardAt = performance.now() - SILENCE_MS;
+    follower.wake();
+  }
+
   /** @param {boolean} isLive */
   function setLive(isLive) {
     if (live === isLive) return;
@@ -81,6 +98,7 @@ export function createFrameStream({ api, getText, onRecord, onCaughtUp, onReplac
         failures = 0;
       } catch (error) {
         if (follower.over.signal.aborted) return;
+        if (follower.asking.signal.aborted) continue;
         const pause = pauseAfter(error, failures);
         if (pause === null) return lose(follower, /** @type {ApiError} */ (error));
         failures += 1;
@@ -158,6 +176,7 @@ export function createFrameStream({ api, getText, onRecord, onCaughtUp, onReplac
         after = page.next;
         if (page.ended || page.frames.length === 0) break;
       } catch (error) {
+        if (follower.asking.signal.aborted) continue;
         const pause = pauseAfter(error, failures);
         if (pause === null) return;
         failures += 1;
@@ -173,12 +192,13 @@ export function createFrameStream({ api, getText, onRecord, onCaughtUp, onReplac
     leave(follower);
   }
 
-  return { follow, heard, setLive, leaveAll: () => [...followers.values()].forEach(leave) };
+  return { follow, heard, readNow, setLive, askAgain, leaveAll: () => [...followers.values()].forEach(leave) };
 }
 
-/** @param {Follower} follower @param {number} wait seconds */
+/** Until when an answer is waited for. @param {Follower} follower @param {number} wait seconds */
 function patience(follower, wait) {
-  return AbortSignal.any([follower.over.signal, AbortSignal.timeout((wait + REQUEST_GRACE_SECONDS) * 1000)]);
+  follower.asking = new AbortController();
+  return AbortSignal.any([follower.over.signal, follower.asking.signal, AbortSignal.timeout((wait + REQUEST_GRACE_SECONDS) * 1000)]);
 }
 
 /** How long to wait before the next try; null if trying again cannot help. @param {unknown} error @param {number} failures */

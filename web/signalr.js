@@ -12,7 +12,7 @@ const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 30_000;
 
 /** SignalR target -> kind of record in the journal. */
-const KINDS = /** @type {const} */ ({ turnRestarted: "restart", turnRedacted: "redact", turnEnded: "end" });
+const KINDS = /** @type {const} */ ({ turnRestarted: "restart", turnRedacted: "redact", turnWaiting: "wait", turnEnded: "end" });
 
 /**
  * @typedef {import("./turn-text.js").TurnRecord & {turnId: string, conversationId: string}} AddressedRecord

@@ -6,6 +6,7 @@
 
 const WORDS_AFTER_MS = 2000;
 const QUIET_AFTER_MS = 5000; // text came, and then nothing more for so long
+const LONG_AFTER_MS = 20_000; // by now the server has another run look after the turn, because this page keeps asking
 const ORDINALS = ["first", "second", "third", "fourth", "fifth"]; // no turn is tried more often
 
 const TOO_LONG = new Set(["too_long", "too_large", "context_length_exceeded"]); // the server's words and the model's
@@ -29,12 +30,14 @@ const TOO_LONG = new Set(["too_long", "too_large", "context_length_exceeded"]); 
  *   behind: an earlier turn of the conversation still runs
  * @returns {TurnStatusView}
  */
-export function describeTurn(turn, { now, grewAt, online, behind }) {
+export function describeTurn(turn, about) {
+  const { now, online } = about;
   switch (turn.status) {
     case "sending":
+      if (turn.stop === "asked") return progress(online ? "stopping" : "stopping: no connection, trying again");
       return progress(now - turn.startedAt >= WORDS_AFTER_MS ? (online ? "sending" : "no connection, trying again") : "");
     case "running":
-      return describeRunning(turn, now, grewAt, behind);
+      return describeRunning(turn, about);
     case "unsent":
       return describeUnsent(turn, now);
     case "lost":
@@ -44,20 +47,26 @@ export function describeTurn(turn, { now, grewAt, online, behind }) {
   }
 }
 
-/** @param {Turn} turn @param {number} now @param {number} grewAt @param {boolean} behind */
-function describeRunning(turn, now, grewAt, behind) {
-  const { text } = turn;
+/** @param {Turn} turn @param {{now: number, grewAt: number, online: boolean, behind: boolean}} about */
+function describeRunning(turn, { now, grewAt, online, behind }) {
+  const { text, stop } = turn;
   const started = text.text !== "";
   const since = now - Math.max(grewAt, turn.startedAt);
   if (text.end !== null) return progress("", started);
+  if (stop === "asked") return progress(online ? "stopping" : "stopping: no connection, trying again", started);
+  if (stop !== null) return progress(`this could not be stopped: ${sentence(stop.message)}`, started);
+  const waited = text.waitUntil === null ? 0 : Date.parse(text.waitUntil) - now;
+  if (waited > 0) {
+    return progress(`waiting until ${clock(text.waitUntil ?? "")} (${Math.ceil(waited / 1000)} s): the service is busy`, started);
+  }
   if (since < (started && text.attempt === 1 && text.root === 1 ? QUIET_AFTER_MS : WORDS_AFTER_MS)) {
     return progress(started && text.attempt > 1 ? attemptWords(text.attempt) : "", started);
   }
-  if (text.waitUntil !== null && Date.parse(text.waitUntil) > now) {
-    return progress(`waiting until ${clock(text.waitUntil)}: the service is busy`);
-  }
   if (behind && !started) return progress("an earlier answer comes first");
-  return progress(text.attempt > 1 ? attemptWords(text.attempt) : "waiting for the model");
+  const heardUntil = text.waitUntil === null ? 0 : Date.parse(text.waitUntil); // announced, so it was no silence
+  const still = now - Math.max(grewAt, turn.startedAt, heardUntil) >= LONG_AFTER_MS;
+  if (text.attempt > 1) return progress(attemptWords(text.attempt) + (still ? ", still waiting" : ""));
+  return progress(still ? "still waiting for the model" : "waiting for the model");
 }
 
 /** @param {Turn} turn @param {number} now */
@@ -78,7 +87,7 @@ function describeEnded({ status, text, problem }) {
   if (status === "filtered") {
     return note(partly ? "The content filter withheld the rest of this answer." : "The content filter withheld this answer.", REPHRASE);
   }
-  if (status === "stopped") return note("This answer was stopped.", TRY_AGAIN);
+  if (status === "stopped") return note(partly ? "Stopped here." : "Stopped before the answer began.", TRY_AGAIN);
   if (status === "failed") {
     const what = partly ? "This answer broke off." : "There is no answer to this.";
     const why = problem?.message ? ` ${sentence(problem.message)}` : "";

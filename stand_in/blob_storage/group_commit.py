@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from stand_in import crash_points
 from stand_in.blob_storage.errors import BlobStorageError, InternalError
 from stand_in.blob_storage.sqlite_blobs import SqliteBlobs
 
@@ -67,8 +68,14 @@ class GroupCommit:
         connection = self._blobs.connection
         try:
             connection.execute("BEGIN IMMEDIATE")
+            changes = connection.total_changes
             outcomes = [self._run(operation) for operation in operations]
+            changed = connection.total_changes > changes
+            if changed:
+                crash_points.before_commit()
             await asyncio.get_running_loop().run_in_executor(self._thread, connection.commit)
+            if changed:
+                crash_points.after_commit()
         except Exception as error:
             # One write of the batch, or the disk, failed in a way that nobody foresaw: none of them happened.
             logger.exception("A batch of writes was rolled back.")

@@ -8,11 +8,11 @@ count, unless the option says so; on Azure Storage the first result that arrives
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from stand_in.durable import history as events
 from stand_in.durable.app_functions import AppFunctions, FunctionFailed
-from stand_in.durable.errors import TaskHubFailed
+from stand_in.durable.errors import TaskHubFailed, TaskHubTaken
 from stand_in.durable.failure_texts import activity_failed
 from stand_in.durable.history import HistoryEvent
 from stand_in.durable.http_activity import HttpActivity
@@ -26,19 +26,28 @@ from stand_in.durable.work_items import ActivityTask
 logger = logging.getLogger(__name__)
 
 ReturnResult = Callable[[ActivityTask, HistoryEvent], None]
+# Brings a late result to the host that works on the task hub now.
+HandOver = Callable[[ActivityTask, HistoryEvent], Awaitable[None]]
 
 
 class ActivityExecutor:
     """Runs activities and hands back what they returned."""
 
     def __init__(
-        self, hub: TaskHub, functions: AppFunctions, options: DurableOptions, clock: Clock, return_result: ReturnResult
+        self,
+        hub: TaskHub,
+        functions: AppFunctions,
+        options: DurableOptions,
+        clock: Clock,
+        return_result: ReturnResult,
+        hand_over: HandOver | None = None,
     ) -> None:
         self._hub = hub
         self._functions = functions
         self._options = options
         self._clock = clock
         self._return_result = return_result
+        self._hand_over = hand_over
         self._waiting: deque[ActivityTask] = deque()
         # Every task that has not returned, with the number of the run that holds its lock.
         self._locks: dict[int, int] = {}
@@ -62,6 +71,21 @@ class ActivityExecutor:
             self._waiting.append(task)
         self._start_waiting()
         return len(voided)
+
+    async def take_late_result(self, late: ActivityTask, event: HistoryEvent) -> bool:
+        """A result from a host that had to give up the hub; whether it counts. Then ours is dropped."""
+        found = (task for task in self._tasks.values() if task.is_same_as(late))
+        task = next(found, None) if self._options.deliver_late_results else None
+        if task is None:
+            logger.info("A late result was dropped.", extra=_ids(late))
+            return False
+        self._finish(task, event)
+        await self._hub.stored()
+        return True
+
+    def retire(self) -> None:
+        """Another host works on the hub: start no more. What runs goes on."""
+        self._is_stopping = True
 
     @property
     def running(self) -> int:
@@ -101,12 +125,26 @@ class ActivityExecutor:
         if self._locks[task.sequence] != lock and not self._options.deliver_late_results:
             logger.info("A result was dropped: its run had lost the lock.", extra=_ids(task))
             return
-        del self._tasks[task.sequence], self._locks[task.sequence]
         try:
-            self._hub.delete_task(task.sequence)
-            self._return_result(task, event)
+            self._finish(task, event)
+            if self._hand_over is not None:
+                await self._hub.stored()
+        except TaskHubTaken:
+            await self._bring_late(task, event)
         except TaskHubFailed:
             logger.warning("A result was lost with the task hub; the activity runs again.", extra=_ids(task))
+
+    def _finish(self, task: ActivityTask, event: HistoryEvent) -> None:
+        del self._tasks[task.sequence]
+        self._locks.pop(task.sequence, None)
+        self._hub.delete_task(task.sequence)
+        self._return_result(task, event)
+
+    async def _bring_late(self, task: ActivityTask, event: HistoryEvent) -> None:
+        if self._hand_over is None or not self._options.deliver_late_results:
+            logger.info("A result was dropped: another host works on the task hub.", extra=_ids(task))
+            return
+        await self._hand_over(task, event)
 
     async def _result(self, task: ActivityTask) -> HistoryEvent:
         if task.name == HTTP_ACTIVITY:

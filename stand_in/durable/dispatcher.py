@@ -13,7 +13,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
-from stand_in.durable.activity_executor import ActivityExecutor
+from stand_in.durable.activity_executor import ActivityExecutor, HandOver
 from stand_in.durable.app_functions import AppFunctions
 from stand_in.durable.entity import LiveEntity
 from stand_in.durable.entity_executor import EntityExecutor
@@ -36,13 +36,20 @@ _LONGEST_PAUSE_SECONDS = 600
 class Dispatcher:
     """Runs what is in the task hub."""
 
-    def __init__(self, hub: TaskHub, functions: AppFunctions, options: DurableOptions, clock: Clock) -> None:
+    def __init__(
+        self,
+        hub: TaskHub,
+        functions: AppFunctions,
+        options: DurableOptions,
+        clock: Clock,
+        hand_over: HandOver | None = None,
+    ) -> None:
         self.hub = hub
         self.clock = clock
         self.options = options
         self.instances: dict[str, LiveInstance] = {}
         self.entities: dict[str, LiveEntity] = {}
-        self.activities = ActivityExecutor(hub, functions, options, clock, self._return_result)
+        self.activities = ActivityExecutor(hub, functions, options, clock, self._return_result, hand_over)
         self._orchestrations = OrchestrationExecutor(hub, functions, options, clock, self)
         self._entity_executor = EntityExecutor(hub, functions, options, clock, self)
         self._orchestrator_slots = asyncio.Semaphore(options.max_concurrent_orchestrators)
@@ -72,6 +79,13 @@ class Dispatcher:
                 self.activities.enqueue(task)
         for operation in backlog.operations:
             self._enqueue_operation(operation)
+
+    def retire(self) -> None:
+        """Another host works on the hub: decide nothing more. Activities that run go on."""
+        self._stopping.set()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self.activities.retire()
 
     async def stop(self, patience: float) -> None:
         """Start nothing new; give what runs some seconds, then let go of it. What was let go of runs again later."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stand_in.durable import history as events
+from stand_in.durable.activity_executor import HandOver
 from stand_in.durable.app_functions import AppFunctions
 from stand_in.durable.dispatcher import Dispatcher
 from stand_in.durable.entity import EntityRecord
@@ -36,6 +37,7 @@ from stand_in.durable.sdk_timestamps import quicken
 from stand_in.durable.sqlite_task_hub import SqliteTaskHub
 from stand_in.durable.task_hub import EntityFilter, InstanceFilter
 from stand_in.durable.timestamps import Clock, text
+from stand_in.durable.work_items import ActivityTask
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +50,22 @@ class DurableEngine:
     """Runs the durable functions of one app on a database file. Use it from one event loop."""
 
     def __init__(
-        self, database: Path, functions: AppFunctions, options: DurableOptions, *, clock: Clock | None = None
+        self,
+        database: Path,
+        functions: AppFunctions,
+        options: DurableOptions,
+        *,
+        clock: Clock | None = None,
+        owner: str | None = None,
+        hand_over: HandOver | None = None,
     ) -> None:
+        """`owner` is the token of the lease under which this engine works, `hand_over` the way of results that come
+        when another host has taken the hub."""
         self.options = options
         self._functions = functions
         self._clock = clock or Clock()
-        self._hub = SqliteTaskHub(database)
+        self._hub = SqliteTaskHub(database, owner)
+        self._hand_over = hand_over
         self._dispatcher: Dispatcher | None = None
 
     # -- life
@@ -64,8 +76,12 @@ class DurableEngine:
             logger.warning("host.json: extensions.durableTask.%s is not a setting of the Durable extension.", key)
         quicken()
         backlog = self._hub.open()
-        self._dispatcher = Dispatcher(self._hub, self._functions, self.options, self._clock)
+        self._dispatcher = Dispatcher(self._hub, self._functions, self.options, self._clock, self._hand_over)
         self._dispatcher.resume(backlog)
+
+    def retire(self) -> None:
+        """Another host has taken the hub: decide nothing more. Activities that run go on; `stop` waits for them."""
+        self._running.retire()
 
     async def stop(self, patience: float = STOP_PATIENCE_SECONDS) -> None:
         """Take no more work, let what runs end for so many seconds, and close. What was cut off runs again later."""
@@ -257,7 +273,11 @@ class DurableEngine:
         self._running  # noqa: B018
         return self._hub.query_entities(wanted, top, start)
 
-    # -- for tests of what happens when leases expire
+    async def take_late_result(self, task: ActivityTask, event: HistoryEvent) -> bool:
+        """A result from a host that had to give up the hub; whether it counts."""
+        return await self._running.activities.take_late_result(task, event)
+
+    # -- for tests of what happens when locks expire
 
     def redeliver_activities(self, instance_id: str) -> int:
         """Void the locks of an instance's running activities, so that they run a second time; how many."""

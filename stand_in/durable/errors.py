@@ -46,3 +46,7 @@ class EngineStopped(DurableError):
 
 class TaskHubFailed(DurableError):
     """The database did not take a commit; memory is ahead of what is stored, so the engine goes no further."""
+
+
+class TaskHubTaken(TaskHubFailed):
+    """Another host works on the task hub now: this one was silent for longer than its lease."""

@@ -54,6 +54,8 @@ class DurableOptions:
     http_sleep_ms: int = 30_000
     # Deliver the first result that arrives, whichever run of an activity it comes from, as Azure Storage does.
     deliver_late_results: bool = False
+    # How long a host may be silent before another takes its work: storageProvider.workItemQueueVisibilityTimeout.
+    lease_seconds: float = 300.0
     unknown_keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

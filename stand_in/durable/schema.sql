@@ -56,6 +56,15 @@ CREATE TABLE IF NOT EXISTS operations (
     message   TEXT NOT NULL
 );
 
+-- The host that works on this hub, until its lease expires (seconds since 1970). `address` is where it answers clients.
+CREATE TABLE IF NOT EXISTS owner (
+    only       INTEGER PRIMARY KEY CHECK (only = 1),
+    token      TEXT NOT NULL,
+    pid        INTEGER NOT NULL,
+    address    TEXT NOT NULL,
+    expires_at REAL NOT NULL
+);
+
 -- What the management API lists: an entity is shown as an instance that is always running.
 CREATE VIEW IF NOT EXISTS shown AS
     SELECT instance_id, execution_id, name, version, status, created_at, updated_at,

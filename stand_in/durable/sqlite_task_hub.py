@@ -12,7 +12,6 @@ part, writing the log back into the file, runs on a connection of its own in a t
 import asyncio
 import json
 import logging
-import re
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,16 +20,17 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from stand_in import crash_points
 from stand_in.durable.entity import EntityRecord
-from stand_in.durable.errors import TaskHubFailed
+from stand_in.durable.errors import TaskHubFailed, TaskHubTaken
 from stand_in.durable.history import HistoryEvent, Parent
+from stand_in.durable.hub_statements import SCHEMA, STATEMENTS
 from stand_in.durable.instance import InstanceRecord, Status
 from stand_in.durable.task_hub import Backlog, EntityFilter, InstanceFilter
 from stand_in.durable.work_items import ActivityTask, Message, Operation
 
 logger = logging.getLogger(__name__)
 
-_HERE = Path(__file__).parent
 _CHANGES_PER_CHECKPOINT = 20_000
 # The log is cut back from the loop's thread only when a busy writer has kept the other thread from ever finishing.
 _LARGEST_LOG = 256 * 1024 * 1024
@@ -38,19 +38,15 @@ _LARGEST_LOG = 256 * 1024 * 1024
 _BEHIND_ALL = "\U0010ffff"
 
 
-def _read_statements() -> dict[str, str]:
-    parts = re.split(r"^-- name: (\w+)\n", (_HERE / "statements.sql").read_text(), flags=re.MULTILINE)
-    return dict(zip(parts[1::2], (part.strip().rstrip(";") for part in parts[2::2]), strict=True))
-
-
-_STATEMENTS = _read_statements()
-
-
 class SqliteTaskHub:
-    """A task hub in one file."""
+    """A task hub in one file.
 
-    def __init__(self, database: Path) -> None:
+    With an `owner` (a lease's token, see `hub_lease`) each commit looks whether another host has taken the hub.
+    """
+
+    def __init__(self, database: Path, owner: str | None = None) -> None:
         self._database = database
+        self._owner = owner
         self._connection: sqlite3.Connection | None = None
         self._changes: list[tuple[str, tuple[Any, ...]] | None] = []
         self._unstored_messages: dict[int, int] = {}
@@ -72,7 +68,7 @@ class SqliteTaskHub:
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute("PRAGMA wal_autocheckpoint = 0")
         self._connection.execute("PRAGMA busy_timeout = 10000")
-        self._connection.executescript((_HERE / "schema.sql").read_text())
+        self._connection.executescript(SCHEMA)
         self._sequence = self._rows("read_last_sequence")[0][0]
         return Backlog(
             instances=[
@@ -293,9 +289,13 @@ class SqliteTaskHub:
         self._changed_instances.clear()
         try:
             self._commit(changes)
-        except sqlite3.Error as error:
-            self._failure = TaskHubFailed(f"The task hub {self._database} did not take a commit: {error}")
-            logger.critical("The task hub did not take a commit; the durable engine stops working.", exc_info=error)
+        except (sqlite3.Error, TaskHubTaken) as error:
+            if isinstance(error, TaskHubTaken):
+                self._failure = error
+                logger.warning("Another host works on the task hub; this one stores nothing more.")
+            else:
+                self._failure = TaskHubFailed(f"The task hub {self._database} did not take a commit: {error}")
+                logger.critical("The task hub did not take a commit; the durable engine stops working.", exc_info=error)
             if stored is not None:
                 stored.set_exception(self._failure)
                 stored.exception()  # whoever waits gets it through the shield
@@ -310,16 +310,20 @@ class SqliteTaskHub:
         connection = self._open_connection()
         connection.execute("BEGIN IMMEDIATE")
         try:
+            if self._owner is not None and not self._rows("is_owner", (self._owner,)):
+                raise TaskHubTaken("Another host works on the task hub.")
             for statement, group in groupby(changes, key=itemgetter(0)):
-                connection.executemany(_STATEMENTS[statement], [values for _, values in group])
+                connection.executemany(STATEMENTS[statement], [values for _, values in group])
+            crash_points.before_commit()
             connection.execute("COMMIT")
-        except sqlite3.Error:
+            crash_points.after_commit()
+        except (sqlite3.Error, TaskHubTaken):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
 
     def _rows(self, statement: str, values: Any = ()) -> list[Any]:
-        return self._open_connection().execute(_STATEMENTS[statement], values).fetchall()
+        return self._open_connection().execute(STATEMENTS[statement], values).fetchall()
 
     def _read_history(self, instance_id: str) -> list[HistoryEvent]:
         return [HistoryEvent.from_json(event) for (event,) in self._rows("read_history", (instance_id,))]

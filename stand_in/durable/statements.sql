@@ -92,3 +92,18 @@ WHERE entity_id >= :start
   AND (:updated_to IS NULL OR updated_at <= :updated_to)
 ORDER BY entity_id
 LIMIT :top;
+
+-- name: take_hub
+INSERT OR REPLACE INTO owner (only, token, pid, address, expires_at) VALUES (1, ?, ?, ?, ?);
+
+-- name: renew_hub
+UPDATE owner SET expires_at = ?2 WHERE token = ?1;
+
+-- name: leave_hub
+DELETE FROM owner WHERE token = ?;
+
+-- name: read_owner
+SELECT token, pid, address, expires_at FROM owner;
+
+-- name: is_owner
+SELECT 1 FROM owner WHERE token = ?;

@@ -29,6 +29,14 @@ class ActivityTask:
     name: str
     input_text: str
 
+    def is_same_as(self, other: "ActivityTask") -> bool:
+        """Whether both were asked for by one decision of one execution; sequence numbers are given out again."""
+        return (self.instance_id, self.execution_id, self.task_id) == (
+            other.instance_id,
+            other.execution_id,
+            other.task_id,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:

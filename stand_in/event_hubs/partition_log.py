@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from stand_in import crash_points
 from stand_in.event_hubs.events import NewEvent, StoredEvent
 
 _LOCK_SECONDS: Final = 1.0  # for somebody who writes into the file from outside; the server stands still meanwhile
@@ -105,7 +106,9 @@ class PartitionLog:
     def commit(self) -> set[tuple[int, int]]:
         """Store what was appended; return which partitions grew, as (hub id, partition)."""
         if self._connection.in_transaction:
+            crash_points.before_commit()
             self._connection.execute("COMMIT")
+            crash_points.after_commit()
         appended, self._appended = self._appended, set()
         return appended
 

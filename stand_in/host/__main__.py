@@ -1,4 +1,4 @@
-"""`python -m stand_in.host --app APP_FOLDER --state-dir DIR [--port N] [--enable-auth]`"""
+"""`python -m stand_in.host --app APP_FOLDER --state-dir DIR [--port N] [--enable-auth] [--deliver-late-results]`"""
 
 import argparse
 import asyncio
@@ -18,6 +18,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--app", dest="app_dir", type=Path, required=True, help="the folder of function_app.py")
     parser.add_argument(
         "--enable-auth", action="store_true", help="ask for keys as Azure does (off, as with `func start`)"
+    )
+    parser.add_argument(
+        "--deliver-late-results",
+        action="store_true",
+        help="let the first result of an activity count, also that of a run whose lock had expired",
     )
 
 

@@ -74,6 +74,13 @@ class HostJson:
         return section if isinstance(section, Mapping) else {}
 
     @property
+    def work_item_seconds(self) -> float | None:
+        """How long a host's lock on a piece of work holds; None when nothing sensible is said."""
+        said = _find(self.document, "extensions.durableTask.storageProvider.workItemQueueVisibilityTimeout")
+        span = parse_timespan(said) if isinstance(said, str) else None
+        return span.total_seconds() if span is not None and span.total_seconds() > 0 else None
+
+    @property
     def log_levels(self) -> Mapping[str, str]:
         section = _find(self.document, "logging.logLevel")
         return {str(k): str(v) for k, v in section.items()} if isinstance(section, Mapping) else {}

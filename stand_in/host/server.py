@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from starlette.routing import Router
@@ -67,7 +67,9 @@ class FunctionsHost:
         self.worker_socket.close()
 
 
-async def start_server(*, port: int, state_dir: Path, app_dir: Path, enable_auth: bool = False) -> FunctionsHost:
+async def start_server(
+    *, port: int, state_dir: Path, app_dir: Path, enable_auth: bool = False, deliver_late_results: bool = False
+) -> FunctionsHost:
     """Load the app and serve it on 127.0.0.1. App settings are the process's environment; the working directory
     becomes the app's folder. Raises OSError when the port is taken."""
     app_dir, state_dir = _absolute(app_dir), _absolute(state_dir)
@@ -88,7 +90,8 @@ async def start_server(*, port: int, state_dir: Path, app_dir: Path, enable_auth
     signalr = SignalROutput(settings)
     durable = None
     if app.durable is not None:
-        durable = DurableService(app.durable, keys, state_dir, listener.port)
+        options = replace(app.durable, deliver_late_results=deliver_late_results)
+        durable = DurableService(options, keys, state_dir, listener.port)
     values = BindingValues(
         {
             "durableClient": DurableClientInput(_client_binding(durable), settings),
@@ -114,7 +117,10 @@ async def start_server(*, port: int, state_dir: Path, app_dir: Path, enable_auth
     )
     await listener.start(http)
     _announce(app, listener.port)
-    timers.start()
+    if durable is not None:
+        durable.while_owner(timers.start, timers.stop)
+    else:
+        timers.start()
     return FunctionsHost(listener, worker_socket, invocations, signalr, timers, durable)
 
 

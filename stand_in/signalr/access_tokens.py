@@ -42,6 +42,7 @@ class ClientClaims:
     """What a client's token says about its connection."""
 
     user_id: str | None
+    issued_at: float | None
     expires_at: float
     # asrs.s.coae and asrs.s.aeo: the service closes the connection then, and lets the client come again.
     close_at: float | None
@@ -76,6 +77,7 @@ class AccessTokens:
         closes = str(claims.get("asrs.s.coae", "")).lower() == "true"
         return ClientClaims(
             user_id=_user_id(claims),
+            issued_at=_seconds(claims.get("iat")),
             expires_at=checked.expires_at,
             close_at=_seconds(claims.get("asrs.s.aeo")) if closes else None,
             handshake_timeout=_seconds(claims.get("asrs.s.cht")),

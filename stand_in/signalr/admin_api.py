@@ -6,6 +6,7 @@
 | `DELETE /_admin/messages` | forget them and set the counters to zero |
 | `GET /_admin/connections` | `[{"connectionId", "hub", "userId", "protocol"}]` |
 | `DELETE /_admin/connections/{id}` | cut that connection's TCP connection, without a goodbye |
+| `DELETE /_admin/connections/{id}?goodbye=reconnect` | close it so that the client may come again; `final`: may not |
 | `GET`, `PUT`, `DELETE /_admin/faults` | the faults in force (see `faults.py`) |
 
 There is no token: the emulator listens on the loopback interface only, and without CORS headers a page of another
@@ -18,7 +19,7 @@ from aiohttp import web
 
 from stand_in.signalr.emulator import Emulator
 from stand_in.signalr.errors import BadRequest, NotFound
-from stand_in.signalr.faults import Faults
+from stand_in.signalr.faults import Faults, Goodbye
 
 _FILTERS = ("hub", "scope", "name", "target")
 
@@ -69,7 +70,10 @@ class AdminApi:
         connection = self._emulator.connection(request.match_info["id"])
         if connection is None:
             raise NotFound("Error.Connection.NotExisted", "The connection does not exist.")
-        connection.abort()
+        goodbye = request.query.get("goodbye", Goodbye.NONE)
+        if goodbye not in list(Goodbye):
+            raise BadRequest("InvalidArgument", f"'goodbye' is one of {[*Goodbye]}.", target="goodbye")
+        connection.end_with(Goodbye(goodbye))
         return web.Response(status=204)
 
     async def faults(self, request: web.Request) -> web.Response:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stand_in.signalr.access_tokens import ClientClaims
+from stand_in.signalr.faults import Goodbye
 from stand_in.signalr.hub_protocol import (
     JSON,
     RECORD_SEPARATOR,
@@ -104,6 +105,13 @@ class ClientConnection:
         self.end()
         if self.on_abort is not None:
             self.on_abort()
+
+    def end_with(self, goodbye: Goodbye) -> None:
+        """End the connection in one of the ways in which it may end."""
+        if goodbye is Goodbye.NONE:
+            self.abort()
+        else:
+            self.close("The connection was closed by a fault.", allow_reconnect=goodbye is Goodbye.RECONNECT)
 
     def end(self) -> None:
         """The transport is gone, or the client said goodbye: nothing is left to be said."""

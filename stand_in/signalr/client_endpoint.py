@@ -8,7 +8,7 @@ answer names the page's origin (`*` is not allowed then).
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import web
@@ -16,7 +16,7 @@ from aiohttp import web
 from stand_in.signalr.access_tokens import ClientClaims
 from stand_in.signalr.client_connection import ClientConnection
 from stand_in.signalr.emulator import Emulator, bearer_token, host_name, hub_name
-from stand_in.signalr.errors import BadRequest, Conflict, InjectedFault, NotFound
+from stand_in.signalr.errors import BadRequest, Conflict, InjectedFault, NotFound, TokenRefused
 from stand_in.signalr.faults import CUT_THE_CONNECTION
 from stand_in.signalr.http_transports import LongPolls, serve_events
 from stand_in.signalr.web_socket import serve_web_socket
@@ -127,7 +127,19 @@ class ClientEndpoint:
         if len(hubs) != 1:
             raise BadRequest("InvalidArgument", "The query must name one hub: '?hub=<name>'.", target="hub")
         hub = hub_name(hubs[0])
-        return hub, self._emulator.tokens.check_client(bearer_token(request), hub, host_name(request))
+        claims = self._emulator.tokens.check_client(bearer_token(request), hub, host_name(request))
+        return hub, self._shortened(claims)
+
+    def _shortened(self, claims: ClientClaims) -> ClientClaims:
+        """The claims with the lifetime that a fault gives to tokens."""
+        faults, expires_at = self._emulator.faults, claims.expires_at
+        if faults.token_lifetime is not None and claims.issued_at is not None:
+            expires_at = min(expires_at, claims.issued_at + faults.token_lifetime)
+            if expires_at <= self._emulator.unix_time():
+                raise TokenRefused("The token is expired")
+        if not faults.close_expired:
+            return replace(claims, expires_at=expires_at)
+        return replace(claims, expires_at=expires_at, close_at=min(expires_at, claims.close_at or expires_at))
 
     def _open(self, token: str | None, hub: str, claims: ClientClaims) -> ClientConnection:
         if token is None:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from aiohttp import web
 
+from stand_in import crash_points
 from stand_in.signalr.client_connection import ClientConnection
 from stand_in.signalr.emulator import Emulator
 from stand_in.signalr.errors import BadRequest, InjectedFault, UnsupportedMedia
@@ -39,11 +40,16 @@ class Outbox:
         body = await request.read()
         message = read_message(request.content_type, body)
         emulator, faults = self._emulator, self._emulator.faults
-        refusal = faults.next_send()
+        refusal = faults.next_send(emulator.now())
         if refusal is not None and refusal.status != 202 and not refusal.applied:
             return self._refuse(refusal)
         outcome = self._outcome()
-        times = self._carry_out(outcome, lambda: deliver(message, receivers))
+        crash_points.before_commit()
+        times = self._carry_out(outcome, lambda: self._deliver(message, receivers))
+        crash_points.after_commit()
+        if receivers and faults.happens(faults.disconnect):
+            for receiver in receivers:
+                receiver.end_with(faults.goodbye)
         assert isinstance(message.record, Invocation)
         emulator.log.add(
             time=emulator.unix_time(),
@@ -67,6 +73,14 @@ class Outbox:
         if self._held is not None:
             held, self._held = self._held, None
             held()
+
+    def _deliver(self, message: EncodedOnce, receivers: Collection[ClientConnection]) -> None:
+        late = self._emulator.faults.how_late()
+        if late:
+            # After the faults are taken away what is under way still arrives.
+            asyncio.get_running_loop().call_later(late, deliver, message, receivers)
+        else:
+            deliver(message, receivers)
 
     def _refuse(self, refusal: Refusal) -> bool:
         self._emulator.log.refused[refusal.status] += 1

@@ -130,6 +130,7 @@ async def test_an_unknown_route_is_not_found_and_a_wrong_method_says_what_is_all
     for method, path, allowed in (
         ("GET", TURNS, "POST"),
         ("DELETE", "/api/turns/turn-1", "GET"),
+        ("GET", "/api/turns/turn-1/stop", "POST"),
         ("PUT", "/api/negotiate", "GET, POST"),
         ("POST", "/", "GET"),
     ):
@@ -151,6 +152,48 @@ async def test_a_page_of_another_site_may_not_ask(visitor: ChatClient):
     assert (status, error["code"]) == (403, "foreign_origin")
     status, _, _ = await ask(visitor, "POST", "/api/negotiate", headers={"Origin": "https://evil.example"})
     assert status == 403
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "field"),
+    [
+        (b'{"reason": "enough"}', "application/json", 400, "reason"),
+        (b"[]", "application/json", 400, ""),
+        (b"null", "application/json", 400, ""),
+        (b"stop", "application/json", 400, None),
+        (b" " * 2000, "application/json", 413, None),
+        (b"{}", "text/plain", 415, "Content-Type"),
+        (b"a=b", "application/x-www-form-urlencoded", 415, "Content-Type"),
+    ],
+)
+async def test_a_stop_that_says_more_than_stop_is_refused_and_stops_nothing(
+    visitor: ChatClient, body: bytes, content_type: str, status: int, field: str | None
+):
+    turn_id, _, _ = await visitor.start_turn("#length 100\n#speed 100\n#first 0")
+    path, headers = f"/api/turns/{turn_id}/stop", {"Content-Type": content_type}
+    answered, error, _ = await ask(visitor, "POST", path, data=io.BytesIO(body), headers=headers)
+    assert (answered, error.get("field", "")) == (status, field or "")
+    done = await visitor.wait_for(turn_id, "answered", "logged")
+    assert (done["status"], done["length"]) == ("completed", 100)
+
+
+@pytest.mark.parametrize("turn", ["turn-1", "x", f"turn-{'a' * 32}-{'b' * 32}", "turn-%09", "a%27b"])
+async def test_a_stop_of_an_unknown_turn_is_not_found(visitor: ChatClient, turn: str):
+    status, error, _ = await ask(visitor, "POST", f"/api/turns/{turn}/stop")
+    assert (status, error["code"]) == (404, "not_found")
+
+
+async def test_a_stop_by_somebody_else_or_from_another_sites_page_stops_nothing(
+    stack: RunningStack, visitor: ChatClient
+):
+    turn_id, _, _ = await visitor.start_turn("#length 100\n#speed 100\n#first 0")
+    path = f"/api/turns/{turn_id}/stop"
+    async with ChatClient(stack.url, signalr=False) as stranger:
+        assert (await ask(stranger, "POST", path))[0] == 404
+    status, error, _ = await ask(visitor, "POST", path, headers={"Origin": "https://evil.example"})
+    assert (status, error["code"]) == (403, "foreign_origin")
+    done = await visitor.wait_for(turn_id, "answered", "logged")
+    assert (done["status"], done["length"]) == ("completed", 100)
 
 
 @pytest.mark.parametrize(

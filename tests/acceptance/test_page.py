@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -115,6 +116,36 @@ async def test_a_reload_in_mid_answer_and_a_second_tab_show_the_same(stack: Runn
 
 
 @pytest.mark.chaos
+async def test_a_model_that_hangs_is_stopped_with_escape_and_the_next_question_is_answered(
+    stack: RunningStack, browser: Browser
+):
+    page = await browser.new_page()
+    await page.goto(stack.url)
+    await ask(page, "Are you there?\n#fault hang")
+    await expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible()
+    await expect(page.locator(".turn")).to_have_attribute("data-status", "running")
+    await page.keyboard.press("Escape")
+    await expect(page.locator(".turn-status .words")).to_have_text("Stopped before the answer began.")
+    found = await turn_of(page, stack)
+    assert (found["status"]["status"], found["status"]["text"]) == ("stopped", "")
+    await ask(page, "#say Here I am")
+    await expect(page.locator(".markdown").last).to_have_text("Here I am", timeout=30_000)
+    await expect(page.locator(".turn").last).to_have_attribute("data-status", "completed")
+
+
+async def test_a_wait_for_a_busy_service_shows_its_seconds_and_ends_at_a_press_of_stop(
+    stack: RunningStack, browser: Browser
+):
+    page = await browser.new_page()
+    await page.goto(stack.url)
+    await ask(page, "Now?\n#fault 429 times=always retry_after=60")
+    words = page.locator(".turn-status .words")
+    await expect(words).to_have_text(re.compile(r"waiting until \d\d:\d\d:\d\d \(5\d s\): the service is busy"))
+    await page.get_by_role("button", name="Stop", exact=True).click()
+    await expect(words).to_have_text("Stopped before the answer began.")
+    await expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
+
+
 async def test_without_signalr_the_page_completes_by_polling(new_stack: NewStack, browser: Browser):
     stack = new_stack(options=("--free-ports", "--no-restart"))
     page = await browser.new_page()

@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,14 +14,14 @@ from hypothesis import strategies as st
 from activities.stream_completion import Attempt
 from activities.surroundings import Surroundings
 from chat import records
-from chat.completion import Chunk
+from chat.completion import Chunk, CompletionRequest
 from chat.errors import ModelFailure, StorageUnavailable
 from chat.failure_policy import MAX_CLAIMS, FailureClass
 from chat.journal import Fold, read_journal
 from chat.journal_writer import JournalWriter
+from chat.pace import Pace
 from chat.quota import Quota
 from chat.records import Begin, Claim, Frame, Restart, Stop
-from chat.relay import Pace
 from chat.turn import TurnRequest, conversation_key, turn_id
 from chat.turn_view import wire_frame
 from tests.doubles import FakeInstances, Killed, ManualClock, MemoryJournals, RecordingBrowser, ScriptedModel, failure
@@ -84,8 +86,12 @@ async def test_the_answer_is_stored_shown_and_returned_alike() -> None:
 async def test_frames_are_numbered_without_gaps_and_follow_one_another() -> None:
     store, browser = journals(), RecordingBrowser()
     await Attempt(around(store, ScriptedModel("a😀", "b", "c", "漢"), browser), request()).run()
+    frames = [record for record, _ in records.decode(store.blobs[TURN]) if isinstance(record, Frame)]
+    assert [frame.seq for frame in frames] == list(range(1, len(frames) + 1))
     places = [arguments[1] | {"text": arguments[0]} for arguments in browser.arguments("token")]
-    assert [place["seq"] for place in places] == list(range(1, len(places) + 1))
+    numbers = [place["seq"] for place in places]  # of the last frame that a message holds
+    assert numbers == sorted(set(numbers))
+    assert (places[0]["text"], numbers[-1]) == (frames[0].text, frames[-1].seq)
     offset = 0
     for place in places:
         assert place["offset"] == offset
@@ -222,7 +228,7 @@ async def test_a_stop_before_the_claim_ends_the_turn_without_a_model_call() -> N
 
 
 async def test_a_stop_in_mid_answer_keeps_the_text_before_it() -> None:
-    store = journals()
+    store, browser = journals(), RecordingBrowser()
 
     def stop_after_first_frame(turn: str, data: bytes) -> None:
         if b'"kind":"frame"' in data and b'"seq":2' in data:
@@ -230,11 +236,79 @@ async def test_a_stop_in_mid_answer_keeps_the_text_before_it() -> None:
 
     store.before_append = stop_after_first_frame
     model = ScriptedModel("one ", "two ", "three")
-    result = await Attempt(around(store, model), request()).run()
+    result = await Attempt(around(store, model, browser), request()).run()
     fold = await fold_of(store)
     assert (fold.status, fold.text) == ("stopped", "one ")
     assert result["turn"]["answer"] == "one "
     assert model.open == 0
+    assert browser.text == "one "
+    ended = browser.arguments("turnEnded")[0][0]
+    assert (ended["status"], ended["finishReason"], ended["length"]) == ("stopped", "stopped", 4)
+
+
+class SilentModel(ScriptedModel):
+    """Says what it was told to, and then nothing more; with nothing to say it does not even answer the request."""
+
+    def __init__(self, *script: str) -> None:
+        super().__init__(*script)
+        self.silent = asyncio.Event()
+
+    @asynccontextmanager
+    async def stream(self, request: CompletionRequest) -> AsyncIterator[Any]:
+        async with super().stream(request) as stream:
+            if not self.script:
+                await self._say_nothing()
+            yield self._with_silence(stream)
+
+    def _with_silence(self, stream: Any) -> Any:
+        return SilentStream(stream, self._say_nothing)
+
+    async def _say_nothing(self) -> None:
+        self.silent.set()
+        await asyncio.Event().wait()
+
+
+class SilentStream:
+    def __init__(self, stream: Any, say_nothing: Callable[[], Awaitable[None]]) -> None:
+        self.upstream = stream.upstream
+        self._stream, self._say_nothing = stream, say_nothing
+
+    async def __aiter__(self) -> AsyncIterator[Chunk]:
+        async for chunk in self._stream:
+            if chunk.finish_reason:
+                await self._say_nothing()
+            yield chunk
+
+
+async def test_a_bell_does_not_wait_for_the_window_and_what_was_in_it_was_never_shown() -> None:
+    """Text that came and is not stored yet when the `stop` is stored comes too late."""
+    store, browser, model = journals(), RecordingBrowser(), SilentModel("shown", " too late")
+    world = replace(around(store, model, browser), pace=Pace(window=60.0, look=60.0, alive=600.0))
+    running = asyncio.create_task(Attempt(world, request()).run())
+    await model.silent.wait()
+    store.blobs[TURN] += records.encode(Stop(1))
+    world.bells.ring(TURN)
+    result = await asyncio.wait_for(running, 10)
+    fold = await fold_of(store)
+    assert (fold.status, model.open) == ("stopped", 0)
+    assert browser.text == fold.text == result["turn"]["answer"]
+    assert "late" not in fold.text
+
+
+@pytest.mark.parametrize("script", [(), ("shown",)], ids=["before it answers", "in mid-answer"])
+@pytest.mark.parametrize("rings", [True, False], ids=["with a bell", "by looking"])
+async def test_a_stop_while_the_model_is_silent_closes_its_stream(script: tuple[str, ...], rings: bool) -> None:
+    store, model = journals(), SilentModel(*script)
+    world = replace(around(store, model), pace=EAGER if rings else replace(EAGER, look=0.01))
+    running = asyncio.create_task(Attempt(world, request()).run())
+    await model.silent.wait()
+    assert model.open == 1
+    store.blobs[TURN] += records.encode(Stop(1))
+    if rings:
+        world.bells.ring(TURN)
+    result = await asyncio.wait_for(running, 10)
+    assert model.open == 0
+    assert (result["summary"]["status"], result["turn"]["answer"]) == ("stopped", "".join(script))
 
 
 async def test_a_fenced_run_returns_the_outcome_of_the_run_that_fenced_it() -> None:

@@ -202,8 +202,8 @@ def test_a_connection_without_address_or_key_names_the_setting_and_shows_no_key(
         ("#fault 422", FailureClass.INVALID, "unprocessable", 422),
         ("#fault filter prompt", FailureClass.FILTERED, "content_filter", 400),
         ("#fault context", FailureClass.TOO_LONG, "context_length_exceeded", 400),
-        ("#fault cut after=2", FailureClass.TRANSIENT, "connection_lost", None),
-        ("#fault end after=2", FailureClass.TRANSIENT, "stream_ended_early", None),
+        ("#fault cut after=2", FailureClass.CUT, "connection_lost", None),
+        ("#fault end after=2", FailureClass.CUT, "stream_ended_early", None),
         ("#fault error after=2", FailureClass.TRANSIENT, "server_error", None),
     ],
 )
@@ -223,8 +223,16 @@ async def test_each_fault_of_the_service_is_one_failure_and_one_request(
     assert len(await emulator.requests()) == 1
 
 
-@pytest.mark.parametrize("kind", ["cut", "end", "error", "stall"])
-async def test_what_came_before_a_break_was_delivered(kind: str, emulator: ModelEmulator):
+@pytest.mark.parametrize(
+    ("kind", "failure_class"),
+    [
+        ("cut", FailureClass.CUT),
+        ("end", FailureClass.CUT),
+        ("error", FailureClass.TRANSIENT),
+        ("stall", FailureClass.STALLED),
+    ],
+)
+async def test_what_came_before_a_break_was_delivered(kind: str, failure_class: FailureClass, emulator: ModelEmulator):
     received: list[Chunk] = []
 
     async def ask(model: OpenAIChatModel) -> None:
@@ -237,7 +245,7 @@ async def test_what_came_before_a_break_was_delivered(kind: str, emulator: Model
             await ask(model)
 
     assert text_of(received) == "Hello! I"
-    assert failed.value.failure_class is (FailureClass.STALLED if kind == "stall" else FailureClass.TRANSIENT)
+    assert failed.value.failure_class is failure_class
 
 
 async def test_a_silent_service_is_stalled_and_a_reasoning_model_may_be_silent_for_longer(emulator: ModelEmulator):
@@ -385,9 +393,9 @@ async def test_the_streams_of_other_servers_are_read_too(body: bytes, serve: Ser
 @pytest.mark.parametrize(
     ("response", "failure_class", "code"),
     [
-        (OK_HEAD + HI, FailureClass.TRANSIENT, "stream_ended_early"),
-        (OK_HEAD + HI + b"data: [DONE]\n\n", FailureClass.TRANSIENT, "stream_ended_early"),
-        (OK_HEAD, FailureClass.TRANSIENT, "stream_ended_early"),
+        (OK_HEAD + HI, FailureClass.CUT, "stream_ended_early"),
+        (OK_HEAD + HI + b"data: [DONE]\n\n", FailureClass.CUT, "stream_ended_early"),
+        (OK_HEAD, FailureClass.CUT, "stream_ended_early"),
         (OK_HEAD + b"data: {oops}\n\n", FailureClass.TRANSIENT, "bad_event"),
         (OK_HEAD + HI + b'data: {"error":{"code":"content_filter"}}\n\n', FailureClass.FILTERED, "content_filter"),
         (b"garbage\r\n\r\n", FailureClass.TRANSIENT, "connection_lost"),
@@ -398,7 +406,7 @@ async def test_the_streams_of_other_servers_are_read_too(body: bytes, serve: Ser
             FailureClass.REFUSED,
             "not_a_stream",
         ),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ndata:", FailureClass.TRANSIENT, "connection_lost"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ndata:", FailureClass.CUT, "connection_lost"),
     ],
 )
 async def test_what_is_no_whole_answer_is_a_failure(

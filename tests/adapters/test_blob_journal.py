@@ -137,6 +137,15 @@ async def test_turns_accepted_at_once_all_have_a_place(journal: BlobJournal) -> 
     assert sorted(await journal.read_order(CONVERSATION)) == sorted(f"turn-{n}" for n in range(20))
 
 
+async def test_usage_is_listed_by_day_with_its_size(journal: BlobJournal) -> None:
+    for user, day in (("ada", 20_000), ("bob", 20_000), ("ada", 20_001), ("ada", 2_000)):
+        await journal.append_usage(user, day, b"+turn 1\n", None)
+    await journal.append_usage("bob", 20_000, b"-turn\n", None)
+    assert [found async for found in journal.usages(20_000)] == [("ada", 8), ("bob", 14)]
+    assert [found async for found in journal.usages(20_002)] == []
+    assert await journal.read_usage("bob", 20_000, 8) == b"-turn\n"
+
+
 async def test_markers_are_put_read_listed_and_deleted(journal: BlobJournal) -> None:
     assert [turn_id async for turn_id in journal.markers()] == []
     await journal.put_marker("turn-b", b'{"kind":"begin"}')

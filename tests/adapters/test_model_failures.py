@@ -10,7 +10,13 @@ import httpx2
 import openai
 import pytest
 
-from adapters.model_failures import TRANSPORT_ERRORS, failure_of_event, failure_of_exception, read_retry_after
+from adapters.model_failures import (
+    TRANSPORT_ERRORS,
+    failure_of_broken_stream,
+    failure_of_event,
+    failure_of_exception,
+    read_retry_after,
+)
 from chat.failure_policy import FailureClass
 
 REQUEST = httpx2.Request("POST", "https://example.invalid/openai/v1/chat/completions")
@@ -120,6 +126,19 @@ def test_a_broken_connection_is_worth_another_attempt(error: Exception):
     failure = failure_of_exception(error, "mini", None)
 
     assert (failure.failure_class, failure.code) == (FailureClass.TRANSIENT, "connection_lost")
+    in_mid_answer = failure_of_broken_stream(error, "mini", None)
+    assert (in_mid_answer.failure_class, in_mid_answer.code) == (FailureClass.CUT, "connection_lost")
+
+
+def test_silence_in_mid_answer_stays_silence():
+    assert failure_of_broken_stream(httpx2.ReadTimeout("x"), "mini", None).failure_class is FailureClass.STALLED
+
+
+def test_limits_are_waited_for_only_after_a_429():
+    """Every answer tells when its limits are renewed; a 503 that does has nothing to do with them."""
+    limits = {"x-ratelimit-reset-tokens": "6m0s"}
+    assert failure_of_exception(status_error(503, None, **limits), "mini", None).retry_after is None
+    assert failure_of_exception(status_error(429, None, **limits), "mini", None).retry_after == 360
 
 
 @pytest.mark.parametrize(

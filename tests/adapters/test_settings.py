@@ -13,6 +13,7 @@ def test_every_missing_setting_is_named() -> None:
         "AZURE_OPENAI_ENDPOINT",
         "AzureSignalRConnectionString",
         "AZURE_EVENTHUB_CONN_STR",
+        "SWEEP_SCHEDULE",
     ):
         assert name in missing
 
@@ -39,3 +40,12 @@ def test_secrets_do_not_show() -> None:
     assert "hush" not in repr(
         Settings.from_environment(dict.fromkeys(names, "hush") | {"AZURE_EVENTHUB_CONN_STR": "hush"})
     )
+
+
+def test_fallbacks_keep_their_order_and_a_resource_without_them_is_reported() -> None:
+    settings = Settings.from_environment({"FALLBACK_DEPLOYMENTS": "b, a", "BACKGROUND_DEPLOYMENTS": "c"})
+    assert (settings.fallback_deployments, settings.background_deployments) == (("b", "a"), frozenset({"c"}))
+    assert "FALLBACK_DEPLOYMENTS" in "\n".join(
+        Settings.from_environment({"FALLBACK_OPENAI_ENDPOINT": "https://second"}).missing()
+    )
+    assert "hush" not in repr(Settings.from_environment({"FALLBACK_OPENAI_KEY": "hush"}))

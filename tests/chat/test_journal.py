@@ -76,7 +76,7 @@ def test_the_log_sees_the_journal_up_to_its_first_end():
 def test_a_reader_is_shown_nothing_after_the_end():
     data = records.encode(BEGIN, frame(1, 0, "a"), end(), frame(2, 1, "late"), Logged(11))
     since = frames_since(data, 0)
-    assert [shown["kind"] for shown in since.frames] == ["frame", "end"]
+    assert [shown.kind for shown in since.frames] == ["frame", "end"]
     assert (since.next, since.over) == (len(data), True)
 
 

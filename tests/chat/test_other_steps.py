@@ -9,7 +9,6 @@ from chat.acceptance_steps import admission, verdict
 from chat.closing_steps import STOP_PATIENCE, Closer, StopStep, gives_way, stop_step
 from chat.conversation_order import Standing, may_wait, standing
 from chat.outcome import end_of_rejection
-from chat.reader_steps import SILENCE, UNSTARTED, Help, help_for
 from chat.records import Admit, Claim, End, Logged, Record, Stop, Wait
 from tests.chat.test_attempt_steps import journal
 from tests.chat.test_journal import BEGIN, end
@@ -41,6 +40,7 @@ def test_what_was_said_of_a_turn_that_must_not_queue_counts():
     assert admission(journal(no)) is False
     assert admission(journal(Admit(5))) is True
     assert admission(journal(Stop(5))) is True  # stopped before it was admitted: its run will say so
+    assert admission(journal(CLAIM)) is True  # started by the turn behind it, and at work
 
 
 @pytest.mark.parametrize(
@@ -84,15 +84,3 @@ def test_a_turn_that_ended_before_it_spoke_is_not_one_to_wait_for():
     assert standing(journal(CLAIM, Stop(2))) is Standing.RUNNING
     assert standing(journal(CLAIM, end())) is Standing.OVER
     assert [may_wait(fold) for fold in (None, journal(), journal(end()))] == [False, True, False]
-
-
-def test_readers_help_after_some_silence():
-    assert help_for(journal(), BEGIN.at + UNSTARTED) is Help.NONE
-    assert help_for(journal(), BEGIN.at + UNSTARTED + 1) is Help.START
-    claimed = Claim("w", 1, BEGIN.at)
-    assert help_for(journal(claimed), BEGIN.at + SILENCE) is Help.NONE
-    assert help_for(journal(claimed), BEGIN.at + SILENCE + 1) is Help.LOOK
-    waits = Wait("w", BEGIN.at + 60_000, "429", BEGIN.at)
-    assert help_for(journal(claimed, waits), BEGIN.at + 60_000 + SILENCE) is Help.NONE
-    assert help_for(journal(claimed, waits), BEGIN.at + 60_001 + SILENCE) is Help.LOOK
-    assert help_for(journal(claimed, end()), BEGIN.at + 9 * SILENCE) is Help.NONE

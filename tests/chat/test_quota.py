@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from chat import records
-from chat.quota import DAY, DOUBTFUL_AFTER, LimitReached, Quota
+from chat.quota import DOUBTFUL_AFTER, LimitReached, Quota
 from chat.turn import conversation_key, turn_id
+from chat.usage import DAY
 from tests.chat.test_journal import BEGIN
 from tests.doubles import ManualClock, MemoryJournals
 

@@ -1,34 +1,193 @@
-"""Recovery: what matches is swallowed, what does not is a new generation, never a mixture."""
+"""Recovery: the rung is chosen from the journal alone, and what matches is swallowed, never mixed."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.recovery import PrefixVerifier, Verified
+from chat.completion import CompletionRequest, Message
+from chat.deployments import Deployments
+from chat.records import Frame, Record, Redact, Restart, UpstreamSeen, Wait
+from chat.recovery import (
+    FRUITLESS_WAITS,
+    LONGEST_VERIFIED,
+    Ladder,
+    PrefixVerifier,
+    choose_rung,
+    ladder_of,
+    rung_below,
+)
+from chat.rung import Rung
+from chat.splice import NoMatch, Splicer
+from chat.upstream_history import ResumePoint, UpstreamHistory
+
+PLAIN = Deployments()
+WORDS = " ".join(f"word{number}" for number in range(300))
+SHORT, LONG = WORDS[: LONGEST_VERIFIED - 1], WORDS[: LONGEST_VERIFIED + 1]
 
 
-def verified(stored: str, pieces: list[str]) -> tuple[str, int]:
-    """The text that a reader of the stored text ends with, and how often it was started again."""
-    verifier, text, restarts = PrefixVerifier(stored), stored, 0
-    for found in [*(verifier.feed(piece) for piece in pieces), verifier.finish()]:
-        if found.restart:
-            text, restarts = "", restarts + 1
-        text += found.text
-    return text, restarts
+def upstream(
+    deployment: str = "gpt-x", rung: Rung | None = None, *, background: bool = False, wasted: int = 0
+) -> Record:
+    who = ("run", deployment, "Japan East", "request-1", "resp-1" if background else "chatcmpl-1", "v1", "gpt-x")
+    return UpstreamSeen(*who, "", [], 1, 2, rung.value if rung else None, background or None, wasted)
+
+
+def frame(text: str, upstream_seq: int | None = None) -> Record:
+    return Frame("run", 1, 1, 1, 0, text, 3, upstream_seq)
+
+
+def wait(deployment: str = "gpt-x") -> Record:
+    return Wait("run", 4, "429", 4, "rate_limited", deployment, 1)
+
+
+def history(*found: Record) -> UpstreamHistory:
+    history = UpstreamHistory()
+    for record in found:
+        history.apply(record)
+    return history
+
+
+def rung(text: str, *found: Record, on: str = "gpt-x", deployments: Deployments = PLAIN) -> Rung | None:
+    return choose_rung(ladder_of(text, history(*found), on, deployments))
+
+
+def test_with_nothing_stored_the_model_is_simply_asked() -> None:
+    assert rung("") is None
+    assert rung("", upstream()) is None
+
+
+def test_a_short_text_is_verified_a_long_one_continued() -> None:
+    assert rung(SHORT, upstream(), frame(SHORT)) is Rung.VERIFIED
+    assert rung(LONG, upstream(), frame(LONG)) is Rung.CONTINUED
+
+
+def test_a_deployment_that_repeats_itself_is_verified_however_long_the_text() -> None:
+    repeatable = Deployments(repeatable=frozenset({"gpt-x"}))
+    assert rung(LONG, upstream(), frame(LONG), deployments=repeatable) is Rung.VERIFIED
+
+
+def test_what_another_deployment_began_cannot_be_repeated() -> None:
+    assert rung(SHORT, upstream("gpt-x"), frame(SHORT), on="gpt-y") is Rung.CONTINUED
+
+
+def test_what_was_spliced_cannot_be_repeated_until_the_text_starts_again() -> None:
+    spliced = (upstream(), frame("a"), upstream(rung=Rung.CONTINUED), frame(SHORT))
+    assert rung(SHORT, *spliced) is Rung.CONTINUED
+    fresh = (upstream(rung=Rung.RESTARTED), Restart("run", 2, 2, "", 5), frame(SHORT))
+    assert rung(SHORT, *spliced, *fresh) is Rung.VERIFIED
+
+
+def test_a_text_without_a_usable_tail_is_verified() -> None:
+    dashes = "-" * (LONGEST_VERIFIED + 1)
+    assert rung(dashes, upstream(), frame(dashes)) is Rung.VERIFIED
+
+
+def test_old_journals_that_say_nothing_of_rungs_are_verified() -> None:
+    assert rung(SHORT, frame(SHORT)) is Rung.VERIFIED
+
+
+def test_a_running_response_is_re_attached_to_where_it_runs() -> None:
+    running = (upstream(background=True), frame("abc", 7))
+    assert history(*running).resume == ResumePoint("resp-1", "gpt-x", 7, 3)
+    assert rung("abc", *running) is Rung.REATTACHED
+    assert rung("abc", *running, on="gpt-y") is Rung.VERIFIED  # too short to quote
+    assert rung("", upstream(background=True)) is Rung.REATTACHED
+
+
+def test_the_resume_point_stays_where_all_text_was_stored() -> None:
+    held = (upstream(background=True), frame("abc", 7), frame("de"))
+    assert history(*held).resume == ResumePoint("resp-1", "gpt-x", 7, 3)
+    again = (upstream(rung=Rung.REATTACHED, background=True), frame("f", 12))
+    assert history(*held, again[0]).resume == ResumePoint("resp-1", "gpt-x", 7, 3)
+    assert history(*held, *again).resume == ResumePoint("resp-1", "gpt-x", 12, 6)
+
+
+def test_a_continuation_can_be_re_attached_to_after_its_first_frame_only() -> None:
+    asked = (upstream(), frame("abc"), upstream(rung=Rung.CONTINUED, background=True))
+    assert history(*asked).resume is None
+    assert history(*asked, frame("de", 9)).resume == ResumePoint("resp-1", "gpt-x", 9, 5)
+    assert history(*asked, frame("de", 9), Redact("run", 2, 1, 0, 1, 5)).resume is None
+
+
+def test_a_response_that_brings_nothing_is_given_up() -> None:
+    running = (upstream(background=True), frame(SHORT, 7))
+    assert rung(SHORT, *running, *[wait()] * (FRUITLESS_WAITS - 1)) is Rung.REATTACHED
+    assert rung(SHORT, *running, *[wait()] * FRUITLESS_WAITS) is Rung.VERIFIED
+
+
+@pytest.mark.parametrize(
+    ("text", "rungs"),
+    [
+        (SHORT, [Rung.REATTACHED, Rung.VERIFIED, Rung.CONTINUED, Rung.RESTARTED]),
+        (LONG, [Rung.REATTACHED, Rung.CONTINUED, Rung.RESTARTED]),
+        ("abc", [Rung.REATTACHED, Rung.VERIFIED, Rung.RESTARTED]),
+        ("", [Rung.REATTACHED, None]),
+    ],
+)
+def test_each_rung_has_one_below_it(text: str, rungs: list[Rung | None]) -> None:
+    ladder = ladder_of(text, history(upstream(background=True), frame(text, 7)), "gpt-x", Deployments())
+    found = [choose_rung(ladder)]
+    while found[-1] not in (None, Rung.RESTARTED):
+        found.append(rung_below(found[-1], ladder))
+    assert found == rungs
+
+
+def test_a_continuation_is_asked_for_with_the_unfinished_text_its_tail_and_the_tokens_that_are_left() -> None:
+    ladder = ladder_of(LONG, history(upstream(), frame(LONG)), "gpt-x", Deployments())
+    asked = CompletionRequest((Message("user", "Count."),), "gpt-x", max_tokens=500)
+    request = ladder.request(Rung.CONTINUED, asked)
+    question, unfinished, instruction = request.messages
+    assert (question, unfinished) == (asked.messages[0], Message("assistant", LONG))
+    assert instruction.role == "user"
+    assert ladder.tail is not None
+    assert f"\n{ladder.tail}\n" in instruction.content
+    assert request.max_tokens == 500 - 201 + len(ladder.tail) // 4 + (len(ladder.tail) % 4 > 0)
+    for rung in (None, Rung.VERIFIED, Rung.REATTACHED, Rung.RESTARTED):
+        assert ladder.request(rung, asked) == asked
+    no_limit = CompletionRequest(asked.messages, "gpt-x")
+    assert ladder.request(Rung.CONTINUED, no_limit).max_tokens is None
+    spent = CompletionRequest(asked.messages, "gpt-x", max_tokens=100)
+    assert (ladder.request(Rung.CONTINUED, spent).max_tokens or 0) > 0
+
+
+def test_each_rung_has_its_matcher() -> None:
+    ladder = Ladder("stored text", "stored text", ResumePoint("r", "gpt-x", 3, 7), repeats=True)
+    assert isinstance(ladder.matcher(Rung.CONTINUED), Splicer)
+    verifier = ladder.matcher(Rung.REATTACHED)
+    assert (verifier.feed("text, more"), verifier.shift) == (", more", 7)
+    assert ladder.matcher(Rung.VERIFIED).feed("stored text, more") == ", more"
+    for rung in (None, Rung.RESTARTED):
+        assert ladder.matcher(rung).feed("anything") == "anything"
+
+
+def test_wasted_tokens_add_up_over_the_attempts() -> None:
+    asked = (upstream(wasted=5), frame("x" * 40), wait(), upstream(rung=Rung.RESTARTED, wasted=10))
+    assert history(*asked).wasted_tokens == 16
+    assert history(*asked, Restart("run", 2, 2, "", 5), frame("y" * 40)).wasted_tokens == 26
 
 
 @given(st.text("ab", max_size=12), st.lists(st.text("ab", max_size=5), max_size=6))
-def test_the_reader_ends_with_the_whole_new_answer(stored: str, pieces: list[str]):
-    answer = "".join(pieces)
-    assert verified(stored, pieces) == (answer, 0 if answer.startswith(stored) else 1)
+def test_the_reader_ends_with_the_whole_answer_or_keeps_what_is_stored(stored: str, pieces: list[str]) -> None:
+    answer, verifier, text = "".join(pieces), PrefixVerifier(stored), stored
+    try:
+        for piece in pieces:
+            text += verifier.feed(piece)
+        text += verifier.finish()
+    except NoMatch:
+        assert text == stored
+        assert not answer.startswith(stored)
+    else:
+        assert text == answer
 
 
-def test_an_answer_that_is_shorter_than_the_stored_text_does_not_match_it():
+def test_while_stored_text_is_left_nothing_new_comes_out() -> None:
     verifier = PrefixVerifier("abc")
-    assert verifier.feed("ab") == Verified("")
-    assert verifier.finish() == Verified("ab", restart=True)
+    assert (verifier.feed("ab"), verifier.undecided) == ("", True)
+    assert (verifier.feed("cd"), verifier.undecided) == ("d", False)
 
 
-def test_while_stored_text_is_left_nothing_new_comes_out():
+def test_an_answer_that_is_shorter_than_the_stored_text_does_not_match_it() -> None:
     verifier = PrefixVerifier("abc")
-    assert (verifier.feed("ab").text, verifier.verifying) == ("", True)
-    assert (verifier.feed("cd").text, verifier.verifying) == ("d", False)
+    verifier.feed("ab")
+    with pytest.raises(NoMatch):
+        verifier.finish()

@@ -22,8 +22,8 @@ def ended() -> MemoryJournals:
 
 async def test_a_record_is_sent_and_noted() -> None:
     store, log = ended(), CollectingLog()
-    assert await logging_to(log, store).deliver(TURN, last_try=False)
-    assert await logging_to(log, store).deliver(TURN, last_try=False)
+    assert await logging_to(log, store).deliver(TURN, again=False)
+    assert await logging_to(log, store).deliver(TURN, again=True)
     (message_id, partition_key, body), *more = log.events
     assert more == []
     assert (message_id, partition_key) == (f"{TURN}.end", "a" * 32)
@@ -31,13 +31,23 @@ async def test_a_record_is_sent_and_noted() -> None:
     assert (await read_journal(store, TURN)).logged
 
 
-async def test_a_refused_record_leaves_a_marker_after_the_last_try_only() -> None:
+async def test_a_refused_record_leaves_a_marker_until_it_is_accepted() -> None:
+    """From the first try on: an instance that is terminated and purged in between leaves nothing else to find it by."""
     store, log = ended(), CollectingLog(LogUnavailable("down"), LogUnavailable("down"))
-    assert not await logging_to(log, store).deliver(TURN, last_try=False)
+    for number in range(2):
+        assert not await logging_to(log, store).deliver(TURN, again=number > 0)
+        assert store.marked == {TURN}
+    assert await logging_to(log, store).deliver(TURN, again=True)
     assert store.marked == set()
-    assert not await logging_to(log, store).deliver(TURN, last_try=True)
-    assert store.marked == {TURN}
-    assert await logging_to(log, store).deliver(TURN, last_try=True)
+
+
+async def test_a_try_that_died_before_it_took_its_marker_away_leaves_that_to_the_next() -> None:
+    store, log = ended(), CollectingLog(LogUnavailable("down"))
+    await logging_to(log, store).deliver(TURN, again=False)
+    await logging_to(log, store).deliver(TURN, again=False)
+    assert (store.marked, len(log.events)) == ({TURN}, 1)
+    assert await logging_to(log, store).deliver(TURN, again=True)
+    assert (store.marked, len(log.events)) == (set(), 1)
 
 
 async def test_a_missing_setting_is_a_refusal() -> None:
@@ -46,7 +56,7 @@ async def test_a_missing_setting_is_a_refusal() -> None:
 
     store = ended()
 
-    assert not await TurnLogging(lambda: store, missing, ManualClock()).deliver(TURN, last_try=True)
+    assert not await TurnLogging(lambda: store, missing, ManualClock()).deliver(TURN, again=True)
     assert store.marked == {TURN}
 
 
@@ -55,7 +65,7 @@ async def test_the_prompt_is_what_the_model_was_given() -> None:
     earlier = TURN.replace("b" * 32, "c" * 32)
     store.blobs[earlier] = journal("First answer.")
     store.blobs[TURN] = store.blobs[TURN].replace(b'"prompt_turns":[]', f'"prompt_turns":["{earlier}"]'.encode())
-    await logging_to(log, store).deliver(TURN, last_try=False)
+    await logging_to(log, store).deliver(TURN, again=False)
     prompt = [message["content"] for message in json.loads(log.events[0][2])["prompt"]]
     assert prompt == ["Be brief.", "Why?", "First answer.", "Why?"]
 
@@ -63,6 +73,6 @@ async def test_the_prompt_is_what_the_model_was_given() -> None:
 async def test_prompts_can_be_left_out() -> None:
     store, log = ended(), CollectingLog()
 
-    await TurnLogging(lambda: store, lambda: log, ManualClock(), with_prompts=False).deliver(TURN, last_try=False)
+    await TurnLogging(lambda: store, lambda: log, ManualClock(), with_prompts=False).deliver(TURN, again=False)
     assert b"Why?" not in log.events[0][2]
     assert list(records.decode(store.blobs[TURN]))[-1][0].kind == "logged"

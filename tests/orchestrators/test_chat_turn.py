@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from orchestrators.chat_turn import CRASH_WAITS, LOG_WAITS, MAX_CRASHES, chat_turn
+from chat.failure_policy import CRASH_WAITS, MAX_CRASHES
+from orchestrators.chat_turn import LOG_WAITS, STOP_GRACE, chat_turn
 
 TURN = "turn-" + "a" * 32 + "-" + "b" * 32
 DONE = {
@@ -127,6 +128,8 @@ def test_a_failed_model_is_asked_again_after_the_wait() -> None:
     drive = Drive()
     drive.complete("stream_completion", {"result": "failed", "wait": 7.5})
     assert drive.open("timer")[0].argument == timedelta(seconds=7.5)
+    # For operators: until when, to the millisecond.
+    assert drive.statuses[-1] == {"phase": "waiting", "attempt": 1, "until": "2027-01-01T00:00:07.500Z"}
     drive.complete("timer")
     assert requests(drive)[1] == {"turnId": TURN, "attempt": 2, "open": []}
 
@@ -186,19 +189,19 @@ def test_a_lost_wake_is_made_up_for_by_the_timer_and_the_waiter_is_kept() -> Non
     assert len(requests(drive)) == 4
 
 
-def test_the_log_is_tried_five_times_and_the_last_try_says_so() -> None:
+def test_the_log_is_tried_five_times_and_each_try_says_which_it_is() -> None:
     drive = Drive()
     drive.complete("stream_completion", DONE)
     drive.complete("complete_turn", True)
     tries = []
     for wait in LOG_WAITS:
-        tries.append(drive.open("write_log_record")[0].argument["last"])
+        tries.append(drive.open("write_log_record")[0].argument["try"])
         drive.complete("write_log_record", False)
         assert drive.open("timer")[0].argument == timedelta(seconds=wait)
         drive.complete("timer")
-    tries.append(drive.open("write_log_record")[0].argument["last"])
+    tries.append(drive.open("write_log_record")[0].argument["try"])
     drive.complete("write_log_record", False)
-    assert tries == [False] * 4 + [True]
+    assert tries == [0, 1, 2, 3, 4]
     assert drive.output["logged"] is False
 
 
@@ -211,3 +214,89 @@ def test_a_turn_that_can_neither_be_logged_nor_marked_fails_its_instance_for_the
         drive.complete("timer")
     with pytest.raises(RuntimeError, match="not logged"):
         drive.complete("write_log_record", Exception("storage is away"))
+
+
+def stopped(drive: Drive) -> None:
+    """Somebody stops the turn; the run that comes of it finds the journal's end."""
+    drive.complete("stopped")
+    drive.complete("stream_completion", DONE)
+    drive.finish()
+
+
+def test_a_stop_ends_the_wait_for_an_earlier_turn() -> None:
+    drive = Drive()
+    drive.complete("stream_completion", {"result": "waiting", "for": "turn-1"})
+    stopped(drive)
+    assert drive.ended
+    assert not drive.open("timer")
+    assert len(requests(drive)) == 2
+
+
+def test_a_stop_ends_the_wait_that_the_service_asked_for() -> None:
+    drive = Drive()
+    drive.complete("stream_completion", {"result": "failed", "wait": 600})
+    stopped(drive)
+    assert drive.ended
+    assert not drive.open("timer")
+
+
+def test_a_stop_ends_the_pause_after_a_crash() -> None:
+    drive = Drive()
+    for _ in range(2):
+        drive.complete("stream_completion", Exception("exited with code 137"))
+    drive.complete("stream_completion", Exception("storage is away"))
+    assert drive.open("timer")
+    stopped(drive)
+    assert drive.ended
+    assert not drive.open("timer")
+
+
+def test_a_stop_leaves_a_run_that_is_at_work_to_end_the_turn() -> None:
+    drive = Drive()
+    drive.complete("stopped")
+    assert len(requests(drive)) == 1
+    drive.complete("stream_completion", DONE)
+    drive.finish()
+    assert drive.ended
+    assert not drive.open("timer")
+
+
+def test_a_run_that_does_not_end_a_stopped_turn_is_helped_by_another() -> None:
+    """On Azure the activity of a killed worker stays invisible for a while: the turn behind would wait for it."""
+    drive = Drive()
+    drive.complete("stopped")
+    assert drive.open("timer")[0].argument == STOP_GRACE
+    drive.complete("timer")
+    assert requests(drive)[1] == {"turnId": TURN, "attempt": 2, "open": [1]}
+    first = drive.open("stream_completion")[0]
+    drive.tasks.remove(first)
+    drive.complete("stream_completion", DONE)
+    drive.finish()
+    assert drive.ended
+
+
+@pytest.mark.parametrize("result", [{"result": "waiting", "for": "turn-1"}, {"result": "failed", "wait": 600}])
+def test_a_stop_that_overtakes_the_result_of_a_run_ends_the_wait_before_it_begins(result: dict[str, Any]) -> None:
+    drive = Drive()
+    drive.complete("stopped")
+    drive.complete("stream_completion", result)
+    assert not drive.open("timer")
+    assert len(requests(drive)) == 2
+    drive.complete("stream_completion", result)
+    assert drive.open("timer"), "a second wait is waited, whatever the event was"
+
+
+def test_a_turn_that_is_stopped_before_its_last_crash_is_closed_without_an_open_timer() -> None:
+    drive = Drive()
+    for wait in CRASH_WAITS:
+        drive.complete("stream_completion", Exception("storage is away"))
+        if wait:
+            drive.complete("timer")
+    drive.complete("stopped")
+    assert drive.open("timer")
+    drive.complete("stream_completion", Exception("storage is away"))
+    assert drive.open("close_turn")
+    assert not drive.open("timer")
+    drive.complete("close_turn", DONE)
+    drive.finish()
+    assert drive.ended

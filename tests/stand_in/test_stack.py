@@ -231,6 +231,15 @@ def test_a_service_that_keeps_dying_stops_the_stack(start: StartStack):
     assert "eventHubs died 5 times within 60 s" in stack.output
 
 
+def test_a_service_that_is_killed_on_purpose_is_started_again_however_often(start: StartStack):
+    stack = start("state", "--free-ports", "--keep-restarting")
+    stack.wait_ready()
+    for _ in range(6):
+        stack.kill("eventHubs")
+        stack.wait_ready()
+    assert len((stack.state_dir / "eventHubs" / "starts").read_text().split()) == 7
+
+
 def test_without_restart_a_dead_service_stays_down(start: StartStack):
     stack = start("state", "--free-ports", "--no-restart")
     stack.wait_ready()

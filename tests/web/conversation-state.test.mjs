@@ -83,3 +83,24 @@ test("a reading of the newest turns leaves the earlier ones where they are", () 
   state = merge(state, said("t2", "two", "b"), said("t3", "elsewhere", "c"));
   assert.deepEqual(state.turns.map((turn) => turn.turnId ?? turn.key), ["t1", "t2", "t3", "k"]);
 });
+
+test("a stop is for the first turn on its way that was not asked yet", () => {
+  let state = conversation.addSend(conversation.emptyConversation("c"), { key: "one", prompt: "p", now: 0 });
+  state = conversation.addSend(state, { key: "two", prompt: "p", now: 0 });
+  assert.equal(conversation.turnToStop(state).key, "one");
+  state = conversation.acceptSend(conversation.askStop(state, "one"), "one", "t1");
+  assert.deepEqual([state.turns[0].status, state.turns[0].stop], ["running", "asked"]);
+  assert.equal(conversation.turnToStop(state).key, "two");
+  state = conversation.askStop(state, "two");
+  assert.equal(conversation.turnToStop(state), null);
+  const refused = conversation.refuseStop(state, "t1", { code: "x", message: "No" });
+  assert.equal(conversation.turnToStop(refused).key, "one");
+});
+
+test("a turn that has ended is not asked to stop", () => {
+  let state = conversation.addSend(conversation.emptyConversation("c"), { key: "k", prompt: "p", now: 0 });
+  state = conversation.acceptSend(state, "k", "t");
+  state = conversation.finishTurn(conversation.applyFrame(state, "t", { kind: "end", status: "completed", length: 0 }), "t");
+  assert.equal(conversation.askStop(state, "k"), state);
+  assert.equal(conversation.turnToStop(state), null);
+});

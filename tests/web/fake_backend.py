@@ -21,7 +21,7 @@ from aiohttp.test_utils import TestServer
 WEB = Path(__file__).parents[2] / "web"
 RECORD_END = "\x1e"
 TURNS_IN_A_PAGE = 20
-TARGETS = {"restart": "turnRestarted", "redact": "turnRedacted", "end": "turnEnded"}
+TARGETS = {"restart": "turnRestarted", "redact": "turnRedacted", "wait": "turnWaiting", "end": "turnEnded"}
 
 Json = dict[str, Any]
 Message = tuple[str, list[Any]]  # target and arguments
@@ -113,6 +113,7 @@ class FakeBackend:
     on_the_way: Callable[[Message], list[Message]] = lambda message: [message]
     refuse_turn: Callable[[int], web.Response | None] = lambda count: None
     break_frames: Callable[[], bool] = lambda: False
+    refuse_stop: Callable[[int], web.Response | None] = lambda count: None
     refuse_conversation: Callable[[], web.Response | None] = lambda: None
     service: "SignalRService | None" = None  # a real one, instead of the hub below
     reveal_ms: int = 33
@@ -121,6 +122,7 @@ class FakeBackend:
     order: dict[str, list[str]] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     posts: list[str] = field(default_factory=list)
+    stops: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     negotiations: int = 0
     sockets: set[web.WebSocketResponse] = field(default_factory=set)
@@ -185,6 +187,22 @@ class FakeBackend:
         end = next((record for record in turn.records if record["kind"] == "end"), {})
         body = {**turn.ids, "status": turn.status, "text": turn.text, "error": end.get("error")}
         return web.json_response(body, status=202 if turn.status == "running" else 200)
+
+    async def stop(self, request: web.Request) -> web.Response:
+        """Stops at once, unless `refuse_stop` has something else to say."""
+        turn = self.turns.get(request.match_info["turn_id"])
+        if turn is None:
+            return not_found("This turn does not exist.")
+        self.stops.append(turn.turn_id)
+        refusal = self.refuse_stop(len(self.stops))
+        if refusal is not None:
+            return refusal
+        if turn.status == "running":
+            await turn.end("stopped", finish_reason="stopped")
+        if turn.status != "stopped":
+            error = {"code": "turn_ended", "message": "There is nothing to stop."}
+            return web.json_response({"error": error, "turn": {"status": turn.status}}, status=409)
+        return web.json_response({**turn.ids, "status": turn.status, "text": turn.text})
 
     async def frames(self, request: web.Request) -> web.Response:
         if self.break_frames():
@@ -273,6 +291,7 @@ class FakeBackend:
                 web.get("/api/conversations/{conversation_id}", self.conversation),
                 web.get("/api/turns/{turn_id}", self.status),
                 web.get("/api/turns/{turn_id}/frames", self.frames),
+                web.post("/api/turns/{turn_id}/stop", self.stop),
                 web.post("/client/negotiate", self.client_negotiate),
                 web.get("/client/", self.client),
                 web.static("/assets", WEB),

@@ -24,7 +24,9 @@ test("the first two seconds are dots without words", () => {
 test("a wait tells until when and why, and is over when it is over", () => {
   const until = new Date(60_000);
   const turn = records({ kind: "wait", until: until.toISOString(), code: "rate_limited" });
-  assert.equal(describeTurn(turn, at(3000)).words, `waiting until ${until.toLocaleTimeString("en-GB")}: the service is busy`);
+  const clock = until.toLocaleTimeString("en-GB");
+  assert.equal(describeTurn(turn, at(0)).words, `waiting until ${clock} (60 s): the service is busy`);
+  assert.equal(describeTurn(turn, at(56_200)).words, `waiting until ${clock} (4 s): the service is busy`);
   assert.equal(describeTurn(turn, at(61_000)).words, "waiting for the model");
 });
 
@@ -45,6 +47,27 @@ test("flowing text needs no words, silence after it does", () => {
   assert.equal(describeTurn(turn, at(9000, 1000)).words, "waiting for the model");
 });
 
+test("a long silence is told apart from a short one", () => {
+  const turn = records({ kind: "frame", offset: 0, text: "abc" });
+  assert.equal(describeTurn(turn, at(28_999, 9000)).words, "waiting for the model");
+  assert.equal(describeTurn(turn, at(29_000, 9000)).words, "still waiting for the model");
+  const second = records({ kind: "frame", attempt: 2, offset: 0, text: "abc" });
+  assert.equal(describeTurn(second, at(29_000, 9000)).words, "second attempt, still waiting");
+  assert.equal(describeTurn(turn, { ...at(90_000), behind: true }).words, "still waiting for the model");
+  assert.equal(describeTurn(records(), { ...at(90_000), behind: true }).words, "an earlier answer comes first");
+});
+
+test("a stop on its way is told, whatever else there would be to tell", () => {
+  const wait = { kind: "wait", until: new Date(60_000).toISOString(), code: "rate_limited" };
+  for (const turn of [records(), records({ kind: "frame", offset: 0, text: "abc" }), records(wait)]) {
+    assert.equal(describeTurn({ ...turn, stop: "asked" }, at(0)).words, "stopping");
+    const away = describeTurn({ ...turn, stop: "asked" }, { ...at(0), online: false });
+    assert.equal(away.words, "stopping: no connection, trying again");
+    const refusal = { code: "foreign_origin", message: "Not from here" };
+    assert.equal(describeTurn({ ...turn, stop: refusal }, at(0)).words, "this could not be stopped: Not from here.");
+  }
+});
+
 test("each ending has its sentence and its button", () => {
   const ended = (status, text, more = {}) => {
     const { words, action } = describeTurn(records({ kind: "frame", offset: 0, text }, { kind: "end", status, length: text.length, ...more }), at(0));
@@ -55,7 +78,8 @@ test("each ending has its sentence and its button", () => {
   assert.deepEqual(ended("completed", "abc", { finishReason: "length" }), ["This answer ends here because it reached its length limit.", null]);
   assert.deepEqual(ended("filtered", "abc"), ["The content filter withheld the rest of this answer.", "Rephrase"]);
   assert.deepEqual(ended("filtered", ""), ["The content filter withheld this answer.", "Rephrase"]);
-  assert.deepEqual(ended("stopped", "abc"), ["This answer was stopped.", "Try again"]);
+  assert.deepEqual(ended("stopped", "abc"), ["Stopped here.", "Try again"]);
+  assert.deepEqual(ended("stopped", ""), ["Stopped before the answer began.", "Try again"]);
   const error = { code: "stalled", message: "The model fell silent", retryable: true };
   assert.deepEqual(ended("failed", "abc", { error }), ["This answer broke off. The model fell silent.", "Try again"]);
   assert.deepEqual(ended("failed", "", { error: { ...error, retryable: false } }), ["There is no answer to this. The model fell silent.", "Rephrase"]);

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.web.conftest import OpenPage
 from tests.web.fake_backend import FakeBackend, FakeTurn, Message
@@ -16,6 +16,7 @@ from tests.web.fake_backend import FakeBackend, FakeTurn, Message
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 DONE = ".answer[aria-busy=false]"
+WAKES = "document.dispatchEvent(new Event('visibilitychange'))"
 
 
 async def ask(page: Page, prompt: str) -> None:
@@ -345,6 +346,66 @@ async def test_a_server_that_is_away_is_called_disconnected(backend: FakeBackend
     await page.unroute_all()
     await expect(page.locator(DONE)).to_contain_text("Half of it, and the rest.")
     await page.evaluate("dispatchEvent(new Event('online'))")
+    await expect(page.locator(".connection-status")).to_have_text("")
+
+
+@pytest.mark.parametrize("event", ["dispatchEvent(new Event('online'))", WAKES])
+async def test_a_page_that_wakes_does_not_wait_for_an_answer_that_will_never_come(
+    backend: FakeBackend, open_page: OpenPage, event: str
+) -> None:
+    """The laptop was closed, the network is another one: the long poll that was asked is lost, and nobody says so."""
+    backend.signalr = False
+    page = await open_page()
+    await page.goto(backend.url)
+    turn = await asked(backend, page)
+    await turn.say("before, ")
+    await expect(page.locator(".answer")).to_contain_text("before, ")
+    swallowed = asyncio.Event()
+
+    async def swallow_one(route: Route) -> None:
+        if swallowed.is_set():
+            await route.continue_()
+        swallowed.set()  # it is neither answered nor refused
+
+    await page.route("**/frames?*", swallow_one)
+    await turn.say("meanwhile, ")
+    await swallowed.wait()
+    await turn.say("after.")
+    await turn.end()
+    await page.evaluate(event)
+    await expect(page.locator(DONE)).to_contain_text("before, meanwhile, after.", timeout=5_000)
+
+
+async def test_a_hidden_page_reads_on(backend: FakeBackend, open_page: OpenPage) -> None:
+    """Also without SignalR: when it is looked at again, everything is there."""
+    backend.signalr = False
+    page = await open_page()
+    await page.goto(backend.url)
+    turn = await asked(backend, page)
+    await turn.say("seen, ")
+    await expect(page.locator(".answer")).to_contain_text("seen, ")
+    await page.evaluate("Object.defineProperty(document, 'visibilityState', {get: () => 'hidden', configurable: true})")
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await turn.say("not seen.")
+    await turn.end()
+    await expect(page.locator(DONE)).to_contain_text("seen, not seen.")
+
+
+async def test_a_page_that_goes_offline_says_so_and_goes_on_when_it_is_back(
+    backend: FakeBackend, open_page: OpenPage
+) -> None:
+    page = await open_page()
+    await page.goto(backend.url)
+    await connected(backend)
+    turn = await asked(backend, page)
+    await turn.say("on, ")
+    await expect(page.locator(".answer")).to_contain_text("on, ")
+    await page.context.set_offline(True)
+    await expect(page.locator(".connection-status")).to_contain_text("Disconnected")
+    await page.context.set_offline(False)
+    await turn.say("off, on.")
+    await turn.end()
+    await expect(page.locator(DONE)).to_contain_text("on, off, on.")
     await expect(page.locator(".connection-status")).to_have_text("")
 
 

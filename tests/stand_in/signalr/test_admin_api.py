@@ -3,7 +3,7 @@
 import aiohttp
 import pytest
 
-from tests.stand_in.signalr.clients import Caller
+from tests.stand_in.signalr.clients import Caller, Clock
 
 
 async def test_messages_are_counted_and_shown_with_their_receivers(caller: Caller) -> None:
@@ -96,7 +96,22 @@ async def test_faults_are_a_resource(caller: Caller) -> None:
     assert await caller.admin("GET", "/faults") == {}
 
 
-@pytest.mark.parametrize("wanted", [{"explode": 1}, {"drop": 2}, {"sends": [500]}, {"drop": "often"}, []])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"explode": 1},
+        {"drop": 2},
+        {"sends": [500]},
+        {"drop": "often"},
+        [],
+        {"goodbye": "maybe"},
+        {"refusal": 503},
+        {"closeExpired": "yes"},
+        {"sendsPerSecond": -1},
+        {"lateness": 61},
+        {"tokenLifetime": None},
+    ],
+)
 async def test_a_fault_that_does_not_exist_is_refused(caller: Caller, wanted: object) -> None:
     async with caller.http.put(f"{caller.base}/_admin/faults", json=wanted) as answer:
         assert answer.status == 400
@@ -108,3 +123,93 @@ async def test_a_connection_can_be_cut_without_a_goodbye(caller: Caller) -> None
     assert await client.record() is None
     assert client.socket.close_code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE
     assert await caller.admin("GET", "/connections") == []
+
+
+async def test_more_sends_in_a_second_than_a_unit_allows_are_refused_until_the_second_is_over(
+    caller: Caller, clock: Clock
+) -> None:
+    await caller.admin("PUT", "/faults", {"sendsPerSecond": 3})
+    assert [await caller.send("/users/u", number) for number in range(2)] == [202, 202]
+    clock.time += 0.6
+    assert [await caller.send("/users/u", number) for number in range(3)] == [202, 429, 429]
+    clock.time += 0.5  # the first two are over a second ago, the third is not
+    assert [await caller.send("/users/u", number) for number in range(3)] == [202, 202, 429]
+    answer = await caller.call("POST", "/api/hubs/chat/:send?api-version=2022-06-01", {"target": "t"})
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+    assert (await caller.admin("GET", "/messages"))["counters"]["refused"] == {"429": 4}
+
+
+async def test_a_part_of_the_sends_is_refused_in_the_same_way_for_the_same_seed(caller: Caller) -> None:
+    runs = []
+    for _ in range(2):
+        await caller.admin("PUT", "/faults", {"refuse": 0.4, "refusal": {"status": 429, "retryAfter": 2}, "seed": 3})
+        runs.append([await caller.send("/users/u", number) for number in range(30)])
+    assert runs[0] == runs[1]
+    assert set(runs[0]) == {202, 429}
+
+
+async def test_messages_that_are_late_overtake_one_another_and_all_arrive(caller: Caller) -> None:
+    client = await caller.connect("u")
+    await caller.admin("PUT", "/faults", {"lateness": 0.2, "seed": 1})
+    for number in range(20):
+        await caller.send("/users/u", number)
+    received = [(await client.arguments())[0] for _ in range(20)]
+    assert sorted(received) == list(range(20))
+    assert received != sorted(received)
+
+
+@pytest.mark.parametrize(("goodbye", "allows"), [("reconnect", True), ("final", False)])
+async def test_connections_end_at_random_with_a_goodbye(caller: Caller, goodbye: str, allows: bool) -> None:
+    client, other = await caller.connect("u"), await caller.connect("v")
+    await caller.admin("PUT", "/faults", {"disconnect": 1, "goodbye": goodbye})
+    assert await caller.send("/users/u", "last") == 202
+    assert await client.arguments() == ["last"]
+    close = await client.record()
+    assert (close["type"], close.get("allowReconnect", False)) == (7, allows)
+    assert await client.record() is None
+    await caller.admin("DELETE", "/faults")
+    await caller.send("/users/v", "still here")
+    assert await other.arguments() == ["still here"]
+
+
+async def test_connections_end_at_random_like_a_cut_cable(caller: Caller) -> None:
+    client = await caller.connect("u")
+    await caller.admin("PUT", "/faults", {"disconnect": 0.5, "seed": 5})
+    statuses = [await caller.send("/users/u", number) for number in range(12)]
+    assert statuses == [202] * 12
+    while (record := await client.record()) is not None:
+        assert record["type"] == 1
+    assert client.socket.close_code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE
+
+
+@pytest.mark.parametrize("goodbye", ["reconnect", "final"])
+async def test_one_connection_can_be_closed_with_a_goodbye(caller: Caller, goodbye: str) -> None:
+    client = await caller.connect("u")
+    await caller.admin("DELETE", f"/connections/{client.connection_id}?goodbye={goodbye}")
+    assert (await client.record()).get("allowReconnect", False) is (goodbye == "reconnect")
+
+
+async def test_an_expired_token_is_refused_and_what_it_opened_lives_on(caller: Caller, clock: Clock) -> None:
+    """As on the service: a token is looked at when a client negotiates and connects."""
+    await caller.admin("PUT", "/faults", {"tokenLifetime": 2})
+    client = await caller.connect("u", iat=int(clock.time))
+    token = caller.client_token("u", iat=int(clock.time))
+    clock.time += 2
+    assert (await caller.negotiate(token=token)).status == 401
+    caller.server.heartbeat()
+    await caller.send("/users/u", "still open")
+    assert await client.arguments() == ["still open"]
+    assert (await caller.negotiate(token=caller.client_token("u", iat=int(clock.time)))).status == 200
+
+
+async def test_a_connection_can_be_made_to_end_with_its_token(caller: Caller, clock: Clock) -> None:
+    await caller.admin("PUT", "/faults", {"tokenLifetime": 2, "closeExpired": True})
+    client = await caller.connect("u", iat=int(clock.time))
+    clock.time += 1.9
+    caller.server.heartbeat()
+    await caller.send("/users/u", "still open")
+    assert await client.arguments() == ["still open"]
+    clock.time += 0.1
+    caller.server.heartbeat()
+    close = await client.record()
+    assert (close["error"], close["allowReconnect"]) == ("AuthenticationExpired", True)
