@@ -84,11 +84,15 @@ def test_words_that_nobody_expected_to_be_long_are_cut_last():
 
 
 def test_what_json_has_no_word_for_is_written_as_nothing():
+    found = json.loads(json_of({"nan": float("nan"), "inf": [float("inf"), 1.5], "half": "\ud83d"}))
+    assert found == {"nan": None, "inf": [None, 1.5], "half": "\ud83d"}
+
+
+def test_bottomless_nesting_is_written_as_far_as_it_is_meant():
     deep: list[Any] = []
     for _ in range(5_000):
         deep = [deep]
-    found = json.loads(json_of({"nan": float("nan"), "inf": [float("inf"), 1.5], "half": "\ud83d", "deep": deep}))
-    assert (found["nan"], found["inf"], found["half"]) == (None, [None, 1.5], "\ud83d")
+    assert json.loads(json_of({"deep": deep, "beside": 1}))["beside"] == 1
 
 
 TEXTS = st.one_of(
