@@ -8,8 +8,8 @@ RUN_STAMP := .venv/installed-run
 DEV_STAMP := .venv/installed-dev
 WEB_STAMP := web/node_modules/.installed
 CONTRACTS_STAMP := tests/contracts/node_modules/.installed
-# Two at a time: most tests wait for processes, sockets and a browser. One file stays together, with its fixtures.
-PYTEST_OPTIONS ?= -n 2 --dist loadfile
+# Three at a time: most tests wait for processes, sockets and a browser. One file stays together, with its fixtures.
+PYTEST_OPTIONS ?= -n 3 --dist loadfile
 
 # make chaos RUNS=200 SEED=7 KINDS=deterministic,drifting JOBS=1 POINTS=20; RUN=n or POINT=... plays one round again;
 # RESUME=1 goes on where the last one with this seed and these kinds was stopped; KEEP_GOING=1 goes on after a violation.

@@ -77,7 +77,7 @@ async def test_a_host_that_is_killed_in_mid_stream_leaves_a_record_of_what_it_ha
         await answer.content.readany()
 
         async def is_refreshed() -> bool:
-            return any(json.loads(call)["content"] for call in await stored(callers.stack))
+            return any(words in call.decode() and json.loads(call)["content"] for call in await stored(callers.stack))
 
         await until(is_refreshed, "what was delivered is stored")
         await kill(callers.stack, "host")
