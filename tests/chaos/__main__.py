@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kinds", type=_kinds, default=KINDS, help=f"of models, of {','.join(KINDS)} (default: all)")
     parser.add_argument("--jobs", type=int, default=3, help="stacks at once (default: 3)")
-    parser.add_argument("--points", type=int, help="so many commit points instead of all")
+    parser.add_argument("--points", type=int, help="so many commit points (default: all, or a quarter of the runs)")
     parser.add_argument("--resume", action="store_true", help="go on with the rounds that are not in the file yet")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first violation")
     parser.add_argument("--run", type=int, help="the round of this run alone")

@@ -55,7 +55,7 @@ class Wanted:
     seed: int = 1
     kinds: Sequence[str] = KINDS
     jobs: int = 3  # a round waits more than it works
-    points: int | None = None  # how many commit points; None: all of them
+    points: int | None = None  # how many commit points; None: all that a quarter of the runs has room for
     keep_going: bool = False
 
 
@@ -71,7 +71,7 @@ class Harness:
     _began: float = 0.0
 
     async def run(self) -> None:
-        """All commit points, then random rounds until there were enough runs."""
+        """Commit points, then random rounds until there were enough runs."""
         self._began = time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)
         await self._work_off(iter(await self._point_tasks()), POINTS_OF_A_STACK)
@@ -106,7 +106,8 @@ class Harness:
         commits = await self._undisturbed()
         self.say(f"commits of an undisturbed turn: {', '.join(f'{name} {count}' for name, count in commits.items())}")
         every = [*points(commits)]
-        chosen = every if self.wanted.points is None else spread(every, self.wanted.points)
+        room = self.wanted.runs // 4 if self.wanted.points is None else self.wanted.points
+        chosen = spread(every, room) if room < len(every) else every
         done = self.progress.names
         return [self.point_task(point, number) for number, point in enumerate(chosen) if str(point) not in done]
 
