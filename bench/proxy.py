@@ -24,7 +24,7 @@ from bench.bare_model import ask
 from bench.figures import Figure, percentile, show
 from tests.running_stack import ROOT, RunningStack
 
-LITELLM = "1.80.0"
+LITELLM = "1.108.7"
 LITELLM_FOLDER = ROOT / ".local" / "bench" / f"litellm-{LITELLM}"
 LITELLM_READY_SECONDS = 120.0
 STREAM_COUNTS = (1, 16, 64)
