@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Self
 
 from azure.eventhub import EventData
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 CONSUMER_GROUP = "$Default"
 WAIT_SECONDS = 1.0  # after which the SDK says of a partition that nothing came
 SILENT_SECONDS = 60.0  # without an event that must be there, the hub counts as not answering
-LARGEST_BACKLOG = 2_000  # records read ahead of who takes them
+LARGEST_BACKLOG = 2_000  # records read ahead of who takes them, of all partitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,14 @@ class LoggedRecord:
     message_id: str
     body: bytes
     enqueued_at: datetime
+
+
+@dataclass(slots=True)
+class _Backlog:
+    """What was read ahead: records, and None after the last one. `complete`: that one was read."""
+
+    queue: asyncio.Queue[LoggedRecord | None]
+    complete: bool = False
 
 
 class EventHubReader:
@@ -62,43 +71,41 @@ class EventHubReader:
         await self._client.close()
 
     async def records(self, since: datetime | None, *, follow: bool) -> AsyncIterator[LoggedRecord]:
-        """Records in the order of each partition: from `since` on (None: from the first that is kept), to what is
-        there now, or for ever. Raises LogUnavailable when the hub is not reached."""
-        queue: asyncio.Queue[LoggedRecord | None] = asyncio.Queue(LARGEST_BACKLOG)
+        """Records from `since` on (None: from the first that is kept): for ever, each partition's in its order, or to
+        what is there now, all in the order in which the hub took them. Raises LogUnavailable when it is not reached."""
         try:
             ends = await self._ends(since)
         except Exception as error:  # the SDK lets its inner errors out, too
             raise LogUnavailable(f"The event hub was not reached: {type(error).__name__}.") from error
-        unread = set(ends)  # partitions; that nothing comes from one for a while is no sign of its end
-        if not follow and not unread:
+        # That nothing comes from a partition for a while is no sign of its end: its last number is.
+        backlogs = {name: _Backlog(asyncio.Queue(max(1, LARGEST_BACKLOG // len(ends)))) for name in ends}
+        everything = _Backlog(asyncio.Queue(LARGEST_BACKLOG))
+        if not follow and not ends:
             return
 
         async def take(partition: PartitionContext, events: list[EventData]) -> None:
+            name = partition.partition_id
+            backlog = everything if follow else backlogs.get(name)
+            if backlog is None or backlog.complete:
+                return
             for event in events:
-                await queue.put(_record(event))
+                await backlog.queue.put(_record(event))
             last = events[-1].sequence_number if events else None
-            if last is not None and last >= ends.get(partition.partition_id, 0):
-                unread.discard(partition.partition_id)
-                if not follow and not unread:
-                    await queue.put(None)
+            if not follow and last is not None and last >= ends[name]:
+                backlog.complete = True
+                await backlog.queue.put(None)
 
         start = since if since is not None else "-1"
         reading = asyncio.create_task(
             self._client.receive_batch(take, starting_position=start, max_wait_time=WAIT_SECONDS)
         )
         try:
-            while True:
-                taking = asyncio.create_task(queue.get())
-                patience = None if follow else SILENT_SECONDS
-                await asyncio.wait({taking, reading}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-                if not taking.done():
-                    taking.cancel()
-                    reason = type(reading.exception()).__name__ if reading.done() else "it sends no more"
-                    raise LogUnavailable(f"The event hub stopped answering ({reason}).")
-                record = taking.result()
-                if record is None:
-                    return
-                yield record
+            if follow:
+                while (record := await _next(everything, reading, None)) is not None:
+                    yield record
+            else:
+                async for record in _merged(list(backlogs.values()), reading):
+                    yield record
         finally:
             reading.cancel()
             with suppress(asyncio.CancelledError):
@@ -113,6 +120,36 @@ class EventHubReader:
             for properties in found
             if not properties["is_empty"] and (since is None or properties["last_enqueued_time_utc"] > since)
         }
+
+
+async def _merged(backlogs: list[_Backlog], reading: asyncio.Task[None]) -> AsyncIterator[LoggedRecord]:
+    """All records by the time at which the hub took them. Holds one of each partition, and what is read ahead."""
+    heads: list[tuple[datetime, int, LoggedRecord]] = []
+
+    async def push(number: int) -> None:
+        record = await _next(backlogs[number], reading, SILENT_SECONDS)
+        if record is not None:
+            heappush(heads, (record.enqueued_at, number, record))  # one head a partition: the number decides
+
+    for number in range(len(backlogs)):
+        await push(number)
+    while heads:
+        _, number, record = heappop(heads)
+        yield record
+        await push(number)
+
+
+async def _next(backlog: _Backlog, reading: asyncio.Task[None], patience: float | None) -> LoggedRecord | None:
+    """The next one, waiting for it so many seconds (None: for ever). Raises LogUnavailable when none comes."""
+    taking = asyncio.create_task(backlog.queue.get())
+    try:
+        await asyncio.wait({taking, reading}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        if taking.done():
+            return taking.result()
+    finally:
+        taking.cancel()
+    reason = type(reading.exception()).__name__ if reading.done() else "it sends no more"
+    raise LogUnavailable(f"The event hub stopped answering ({reason}).")
 
 
 def _record(event: EventData) -> LoggedRecord:

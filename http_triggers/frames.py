@@ -19,8 +19,10 @@ from azure.durable_functions import DurableOrchestrationClient
 from azurefunctions.extensions.http.fastapi import Request, Response, StreamingResponse
 
 from adapters import clients
+from chat import records
 from chat.errors import InvalidInput, JournalMissing, StorageUnavailable
 from chat.journal import read_journal
+from chat.records import End, Logged
 from chat.turn import conversation_key_of
 from chat.turn_view import FramesSince, WireFrame, frames_since
 from http_triggers.answers import HttpError, answer, answers_errors
@@ -29,6 +31,7 @@ from http_triggers.turns import check_owner
 
 LONGEST_WAIT = 25.0  # seconds of a long poll; proxies on the way give up after 30 or more
 CHECK_EVERY = 2.0  # seconds; a reader that finds nothing new looks at the whole journal so often
+READ_BACK = 4096  # bytes before a position; an `end` is shorter, so who begins after one is told so at once
 
 # Seconds without a byte after which a comment is sent. Functions on Azure cuts a connection after 230 s, many a proxy
 # and mobile network after 30 to 60, and a read that storage does not answer may add 15.
@@ -79,7 +82,7 @@ async def turn_stream(req: Request, client: DurableOrchestrationClient) -> Respo
         message = f"You read {STREAMS_AT_ONCE} streams already; close one of them."
         raise HttpError(429, "too_many_streams", message, headers={"Retry-After": "5"})
     return StreamingResponse(
-        _counted(owner, event_stream(reader, first)),
+        await _counted(owner, event_stream(reader, first)),
         media_type="text/event-stream",
         # The second keeps nginx from collecting what is to be seen at once.
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
@@ -104,15 +107,13 @@ class FrameReader:
         if not _POSITION.fullmatch(position):
             raise InvalidInput(self._field, message)
         self.position = int(position)
-        store, key = clients.journal(), conversation_key_of(self.turn)
-        if self.position == 0:
-            self._take(await store.read(key, self.turn))
-        else:
-            data = await store.read(key, self.turn, self.position - 1)
-            if not data.startswith(b"\n"):
-                raise InvalidInput(self._field, message)
-            self._take(data[1:])
-        self._next_check = _time() + CHECK_EVERY
+        start = max(0, self.position - READ_BACK)
+        data = await clients.journal().read(conversation_key_of(self.turn), self.turn, start)
+        before, after = data[: self.position - start], data[self.position - start :]
+        if self.position and (len(before) < self.position - start or not before.endswith(b"\n")):
+            raise InvalidInput(self._field, message)
+        self._take(after)
+        self._next_check = _time() + (0 if _ends_a_turn(before) else CHECK_EVERY)
 
     async def wait(self, seconds: float, gone: Callable[[], Awaitable[bool]] | None = None) -> list[WireFrame]:
         """The new frames, waiting so many seconds if there are none; nobody waits for a client that is gone."""
@@ -170,10 +171,26 @@ def event(frame: WireFrame) -> bytes:
     return f"id: {frame.position}\nevent: {frame.kind}\ndata: {data}\n\n".encode()
 
 
+def _ends_a_turn(data: bytes) -> bool:
+    """Whether the last line of these bytes, which may begin within a line, is a record after which no frame comes."""
+    *_, last = data.splitlines(keepends=True) or [b""]
+    return last.startswith(b"{") and any(isinstance(record, End | Logged) for record, _ in records.decode(last))
+
+
 async def _counted(owner: str, stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    """The stream, counted from its first byte to its last, also when its client left."""
+    """The stream, counted from now on until it ends or is given up, also when its client left before its first byte.
+
+    Counting begins without a pause: of many that are opened at once none slips between the check and the count.
+    """
+    counting = _count(owner, stream)
+    await anext(counting)
+    return counting
+
+
+async def _count(owner: str, stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
     _streams[owner] += 1
     try:
+        yield b""  # to its opener: only what has begun is also ended, whoever drops it
         async with aclosing(stream):
             async for piece in stream:
                 yield piece

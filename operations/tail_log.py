@@ -69,7 +69,8 @@ class Totals:
 async def tail(
     reader: EventHubReader, settings: Settings, since: datetime | None, *, follow: bool, as_json: bool
 ) -> None:
-    """Print records as they come. A copy of one that was printed is counted, not printed again."""
+    """Print records as they come, or without `follow` those that are there, by the time at which the hub took them. A
+    copy of one that was printed is counted, not printed again."""
     prices, totals, seen = prices_of(settings), Totals(), dict[str, None]()
     if not as_json:
         print(line_of([heading for heading, _, _ in COLUMNS]))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters import event_hub_reader
 from adapters.event_hub_reader import EventHubReader, LoggedRecord
 from adapters.event_hubs import EventHubLog
 from chat.errors import LogUnavailable, MissingSetting
@@ -43,6 +44,23 @@ async def test_every_partition_is_read_to_its_end_and_no_further(tmp_path: Path)
         found = await read(server.port)
     assert sorted(record.message_id for record in found) == sorted(names)
     assert {record.body for record in found} == {f"body of {name}".encode() for name in names}
+
+
+@pytest.mark.parametrize("backlog", [2_000, 1])
+async def test_what_is_there_comes_by_time_whatever_its_partition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backlog: int
+):
+    """Also when no more than one record of a partition is read ahead."""
+    monkeypatch.setattr(event_hub_reader, "LARGEST_BACKLOG", backlog)
+    now = [int(time.time() * 1000)]
+    names = [f"call-{number}" for number in range(30)]
+    async with running_emulator(tmp_path, now_ms=lambda: now[0]) as server:
+        log = EventHubLog.from_connection_string(connection_string(server.port, "logs"))
+        for name in names:
+            now[0] += 1_000
+            await log.send(name.encode(), message_id=name, partition_key=name)
+        await log.close()
+        assert [record.message_id for record in await read(server.port)] == names
 
 
 async def test_reading_begins_where_it_is_told_to(tmp_path: Path):

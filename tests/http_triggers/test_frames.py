@@ -129,6 +129,28 @@ async def test_an_end_that_was_read_already_is_the_end(journal: Journal):
     assert (await reader.wait(60), reader.ended) == ([], True)
 
 
+@pytest.mark.parametrize("logged", [False, True])
+async def test_who_waits_after_the_end_is_told_at_once(journal: Journal, monkeypatch: pytest.MonkeyPatch, logged: bool):
+    """Without reading on first, however often it would be looked at the whole."""
+    monkeypatch.setattr(frames, "CHECK_EVERY", 1_000.0)
+    monkeypatch.setattr(clients, "journal_tails", lambda: pytest.fail("waited for more"))
+    position = journal.write(frame(0, "ab" * frames.READ_BACK), END)
+    if logged:
+        position = journal.write(Logged(3_000))
+    reader = await reader_at(position)
+    assert (await reader.wait(60), reader.ended) == ([], True)
+
+
+async def test_a_text_that_reads_like_an_end_is_none(journal: Journal, monkeypatch: pytest.MonkeyPatch):
+    """Of a long record only its last bytes are seen."""
+    position = journal.write(frame(0, "x" * frames.READ_BACK + records.encode(END).decode()))
+    reader = await reader_at(position)
+    waiting = asyncio.create_task(reader.wait(60))
+    journal.write(END)
+    assert texts(await waiting) == ["end"]
+    assert journal.helped == []
+
+
 async def test_nobody_waits_for_a_client_that_is_gone(journal: Journal):
     async def gone() -> bool:
         return True
@@ -191,7 +213,7 @@ async def test_a_stream_of_a_turn_that_is_purged_ends(journal: Journal):
 async def test_a_stream_whose_client_leaves_reads_no_more(journal: Journal, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(frames, "CHECK_EVERY", SOON)
     reader = await reader_at()
-    stream = frames._counted("owner", event_stream(reader, []))
+    stream = await frames._counted("owner", event_stream(reader, []))
     await anext(stream)
     assert frames._streams == {"owner": 1}
     reading = asyncio.ensure_future(anext(stream))
@@ -203,7 +225,23 @@ async def test_a_stream_whose_client_leaves_reads_no_more(journal: Journal, monk
         await asyncio.wait(tasks)
     assert clients.journal_tails().reading == 0
     # And one that leaves between two pieces.
-    stream = frames._counted("owner", event_stream(reader, []))
+    stream = await frames._counted("owner", event_stream(reader, []))
     await anext(stream)
     await stream.aclose()
     assert frames._streams == {}
+
+
+async def test_a_stream_counts_before_its_first_byte_and_no_longer_when_it_is_dropped_before(journal: Journal):
+    """The client of a stream that was granted may be gone before anybody asks for its first piece."""
+    reader = await reader_at()
+    dropped = await frames._counted("owner", event_stream(reader, []))
+    closed = await frames._counted("owner", event_stream(reader, []))
+    assert frames._streams == {"owner": 2}
+    await closed.aclose()
+    assert frames._streams == {"owner": 1}
+    del dropped
+    async with asyncio.timeout(5):
+        while True:
+            if not frames._streams:
+                break
+            await asyncio.sleep(0)
