@@ -13,7 +13,7 @@ import { describeTurn, mountTurnStatus } from "./turn-status.js";
 const DRAWING_SHARE = 4; // drawing takes at most a fifth of the time
 
 /** @typedef {import("./conversation-state.js").Turn} Turn */
-/** @typedef {{now: number, online: boolean, behind: boolean}} Moment behind: an earlier turn still runs */
+/** @typedef {Omit<import("./turn-status.js").About, "grewAt">} Moment */
 
 /**
  * @param {HTMLElement} element
@@ -30,7 +30,7 @@ export function mountAnswer(element, { key, stepMs, onShown }) {
   /** @type {Turn | null} */
   let turn = null;
   /** @type {Moment} */
-  let moment = { now: 0, online: true, behind: false };
+  let moment = { now: 0, online: true, answering: true, behind: false };
   let shown = 0;
   let shownText = "";
   let shownWhole = false;

@@ -40,7 +40,10 @@ let mintedHere = false; // the conversation's id was made by this page, not foun
 /** How each message that is on its way was sent: a try whose fate is unknown is repeated under the same key. @type {Map<string, {idempotencyKey: string, unknown: boolean}>} */
 const sends = new Map();
 
-const api = createChatApi({ onReachable: (reachable) => connectionChanged({ reachable }) });
+const api = createChatApi({
+  onReachable: (reachable) => connectionChanged({ reachable }),
+  onOverdue: () => connectionChanged({ overdue: true }),
+});
 const stream = createFrameStream({
   api,
   getText: (turnId) => {
@@ -53,7 +56,7 @@ const stream = createFrameStream({
   onWhole: (turnId) => change(conversation.finishTurn(state, turnId)),
   onLost: (turnId, problem) => change(conversation.loseTurn(state, turnId, problem)),
 });
-const composer = mountComposer(/** @type {HTMLFormElement} */ (element("form.composer")));
+const composer = mountComposer(/** @type {HTMLFormElement} */ (element("form.composer")), element(".composer-hint"));
 const intro = mountIntro(element(".intro"));
 const connectionStatus = mountConnectionStatus(element(".connection-status"));
 const messageList = mountMessageList(
@@ -77,23 +80,23 @@ function draw() {
   drawing = false;
   const now = Date.now();
   intro.update(state);
-  messageList.update(state, { now, online: connection.reachable });
+  messageList.update(state, { now, online: connection.reachable, answering: connection.answering });
   composer.update({ busy: conversation.isBusy(state), stopping: conversation.turnToStop(state) === null });
   connectionStatus.update(connection, now);
   document.title = state.title ? `${state.title} · ${TITLE}` : TITLE;
 }
 
-/** @param {{live?: boolean, reachable?: boolean}} news */
+/** @param {{live?: boolean, reachable?: boolean, overdue?: boolean}} news */
 function connectionChanged(news) {
   const next = changeConnection(connection, { ...news, now: Date.now() });
-  const changed = next.live !== connection.live || next.reachable !== connection.reachable;
+  const changed = ["live", "reachable", "answering"].some((name) => Reflect.get(next, name) !== Reflect.get(connection, name));
   connection = next;
   if (changed) draw();
 }
 
 /** A screen reader hears of an answer when all of it is there. @param {Turn} turn */
 function announce(turn) {
-  const { words } = describeTurn(turn, { now: Date.now(), grewAt: 0, online: true, behind: false });
+  const { words } = describeTurn(turn, { now: Date.now(), grewAt: 0, online: true, answering: true, behind: false });
   announcer.textContent = words === "" ? "The answer is complete." : words;
 }
 

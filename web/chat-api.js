@@ -8,6 +8,7 @@
 /** @typedef {import("./conversation-state.js").Message} Message */
 
 const PATIENCE_MS = 30_000; // then the request counts as lost
+const OVERDUE_MS = 2500; // beyond the wait that was asked for; by then a server that is well has answered
 
 export class ApiError extends Error {
   /** @param {number} status @param {string} code @param {string} message @param {number | null} retryAfter seconds */
@@ -29,13 +30,15 @@ export class NetworkError extends Error {
 }
 
 /**
- * @param {{fetch?: typeof fetch, onReachable?: (reachable: boolean) => void}} [options]
+ * @param {{fetch?: typeof fetch, onReachable?: (reachable: boolean) => void, onOverdue?: () => void}} [options]
+ *   onOverdue: an answer is due and has not come; the next `onReachable` says what became of it
  */
-export function createChatApi({ fetch: send = globalThis.fetch.bind(globalThis), onReachable = () => {} } = {}) {
-  /** @param {string} path @param {RequestInit} [init] */
-  async function request(path, init = {}) {
+export function createChatApi({ fetch: send = globalThis.fetch.bind(globalThis), onReachable = () => {}, onOverdue = () => {} } = {}) {
+  /** @param {string} path @param {RequestInit} [init] @param {number} [wait] seconds that the server may take on purpose */
+  async function request(path, init = {}, wait = 0) {
     let response;
     let body;
+    const due = setTimeout(onOverdue, wait * 1000 + OVERDUE_MS);
     try {
       response = await send(path, {
         credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS), ...init,
@@ -45,6 +48,8 @@ export function createChatApi({ fetch: send = globalThis.fetch.bind(globalThis),
       if (error instanceof DOMException && error.name === "AbortError") throw error; // we no longer want the answer
       onReachable(false);
       throw new NetworkError(error);
+    } finally {
+      clearTimeout(due);
     }
     // A gateway in front of a server that is down answers too; it does not make the server reachable.
     onReachable(![502, 503, 504].includes(response.status));
@@ -83,7 +88,7 @@ export function createChatApi({ fetch: send = globalThis.fetch.bind(globalThis),
       if (after !== null) query.set("after", String(after));
       if (wait > 0) query.set("wait", String(wait));
       const question = query.size > 0 ? `?${query}` : "";
-      return request(`/api/turns/${encodeURIComponent(turnId)}/frames${question}`, { signal });
+      return request(`/api/turns/${encodeURIComponent(turnId)}/frames${question}`, { signal }, wait);
     },
 
     /**

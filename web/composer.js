@@ -2,11 +2,14 @@
 /**
  * Where the person writes. Up events: `send-prompt` {prompt}, `save-draft` {draft}, `recall-prompt`, `stop-turn`.
  * While a turn runs, writing goes on, sending waits, and the button that sends is the one that stops: one button, so that
- * nobody's focus is lost with it. Enter never stops. A draft is never taken away.
+ * nobody's focus is lost with it. Enter never stops; while a turn runs it says why it does nothing. A draft is never taken away.
  */
 
-/** @param {HTMLFormElement} form */
-export function mountComposer(form) {
+const WAIT = "One answer at a time: press Enter again when this one is done, or Escape to stop it.";
+const WAIT_FOR_STOP = "One answer at a time: press Enter again when this one has stopped.";
+
+/** @param {HTMLFormElement} form @param {HTMLElement} hint */
+export function mountComposer(form, hint) {
   const input = /** @type {HTMLTextAreaElement} */ (form.querySelector("textarea"));
   const button = /** @type {HTMLButtonElement} */ (form.querySelector("button"));
   const growsByItself = CSS.supports("field-sizing", "content");
@@ -47,7 +50,11 @@ export function mountComposer(form) {
 
   function submit() {
     const prompt = input.value.trim();
-    if (prompt === "" || busy) return;
+    if (prompt === "") return;
+    if (busy) {
+      hint.textContent = stopping ? WAIT_FOR_STOP : WAIT;
+      return;
+    }
     fill("");
     emit("save-draft", { draft: "" });
     emit("send-prompt", { prompt });
@@ -81,6 +88,8 @@ export function mountComposer(form) {
     update(state) {
       if (state.busy === busy && state.stopping === stopping) return;
       ({ busy, stopping } = state);
+      if (!busy) hint.textContent = "";
+      else if (hint.textContent !== "") hint.textContent = stopping ? WAIT_FOR_STOP : WAIT;
       draw();
     },
     fill,

@@ -4,17 +4,20 @@
 const SILENT_MS = 3000;
 
 /**
- * @typedef {{live: boolean, reachable: boolean, downSince: number | null}} ConnectionState
- *   live: SignalR is up; reachable: the last request was answered; downSince: since when one of them is not so
+ * @typedef {{live: boolean, reachable: boolean, answering: boolean, downSince: number | null}} ConnectionState
+ *   live: SignalR is up; reachable: the last request was answered; answering: and none has been due for long since;
+ *   downSince: since when SignalR is down or the server not reachable
  */
 
 /** @type {ConnectionState} */
-export const CONNECTING = { live: false, reachable: true, downSince: null };
+export const CONNECTING = { live: false, reachable: true, answering: true, downSince: null };
 
-/** @param {ConnectionState} state @param {{live?: boolean, reachable?: boolean, now: number}} change @returns {ConnectionState} */
-export function changeConnection(state, { live = state.live, reachable = state.reachable, now }) {
+/** @param {ConnectionState} state @param {{live?: boolean, reachable?: boolean, overdue?: boolean, now: number}} change @returns {ConnectionState} */
+export function changeConnection(state, { live = state.live, reachable, overdue = false, now }) {
+  const answering = !overdue && (reachable ?? state.answering);
+  reachable ??= state.reachable;
   const well = live && reachable;
-  return { live, reachable, downSince: well ? null : (state.downSince ?? now) };
+  return { live, reachable, answering, downSince: well ? null : (state.downSince ?? now) };
 }
 
 /** @param {ConnectionState} state @param {number} now */

@@ -10,8 +10,10 @@
 import { ApiError, NetworkError } from "./chat-api.js";
 import { EMPTY_TEXT, applyRecord, hasGap, isWhole } from "./turn-text.js";
 
-const LONG_POLL_SECONDS = 20;
-const REQUEST_GRACE_SECONDS = 15; // beyond the wait that was asked for; then the request counts as lost
+const LONG_POLL_SECONDS = 5; // no longer: until then nobody knows whether the model is silent or the server
+// Beyond the wait that was asked for; then the request counts as lost. A server whose storage is slow gets more each time.
+const REQUEST_GRACE_SECONDS = 5;
+const LONGEST_GRACE_SECONDS = 20;
 const SILENCE_MS = 2000;
 const GAP_MS = 60; // a reordered message is usually here within this time
 const RETRY_MS = 500;
@@ -94,7 +96,7 @@ export function createFrameStream({ api, getText, onRecord, onCaughtUp, onReplac
     let failures = 0;
     while (!follower.over.signal.aborted) {
       try {
-        await readOnce(follower);
+        await readOnce(follower, failures);
         failures = 0;
       } catch (error) {
         if (follower.over.signal.aborted) return;
@@ -107,11 +109,11 @@ export function createFrameStream({ api, getText, onRecord, onCaughtUp, onReplac
     }
   }
 
-  /** @param {Follower} follower */
-  async function readOnce(follower) {
+  /** @param {Follower} follower @param {number} failures of the tries before */
+  async function readOnce(follower, failures) {
     const wait = live || follower.after === null ? 0 : LONG_POLL_SECONDS;
     const askedAt = performance.now();
-    const page = await api.frames(follower.turnId, { after: follower.after, wait, signal: patience(follower, wait) });
+    const page = await api.frames(follower.turnId, { after: follower.after, wait, signal: patience(follower, wait, failures) });
     if (follower.over.signal.aborted) return;
     const first = follower.after === null;
     for (const record of page.frames) onRecord(follower.turnId, record);
@@ -171,7 +173,7 @@ export function createFrameStream({ api, getText, onRecord, onCaughtUp, onReplac
     let failures = 0;
     while (!follower.over.signal.aborted) {
       try {
-        const page = await api.frames(follower.turnId, { after, wait: 0, signal: patience(follower, 0) });
+        const page = await api.frames(follower.turnId, { after, wait: 0, signal: patience(follower, 0, failures) });
         text = page.frames.reduce(applyRecord, text);
         after = page.next;
         if (page.ended || page.frames.length === 0) break;
@@ -195,10 +197,11 @@ export function createFrameStream({ api, getText, onRecord, onCaughtUp, onReplac
   return { follow, heard, readNow, setLive, askAgain, leaveAll: () => [...followers.values()].forEach(leave) };
 }
 
-/** Until when an answer is waited for. @param {Follower} follower @param {number} wait seconds */
-function patience(follower, wait) {
+/** Until when an answer is waited for. @param {Follower} follower @param {number} wait seconds @param {number} failures */
+function patience(follower, wait, failures) {
+  const grace = Math.min(REQUEST_GRACE_SECONDS * (failures + 1), LONGEST_GRACE_SECONDS);
   follower.asking = new AbortController();
-  return AbortSignal.any([follower.over.signal, follower.asking.signal, AbortSignal.timeout((wait + REQUEST_GRACE_SECONDS) * 1000)]);
+  return AbortSignal.any([follower.over.signal, follower.asking.signal, AbortSignal.timeout((wait + grace) * 1000)]);
 }
 
 /** How long to wait before the next try; null if trying again cannot help. @param {unknown} error @param {number} failures */

@@ -23,6 +23,7 @@ export function mountMessageList({ scroller, list, toEnd }, options) {
   const views = new Map();
   let following = true;
   let lastTop = 0;
+  let shownTurns = 0;
 
   scroller.addEventListener("scroll", () => {
     // Growing text also moves the end away from the reader; only the reader's own move upwards lets go of it.
@@ -43,14 +44,19 @@ export function mountMessageList({ scroller, list, toEnd }, options) {
     return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < AT_END_PX;
   }
 
+  /** What stands there instead is read from its beginning. */
+  function isEmpty() {
+    return list.childElementCount === 0;
+  }
+
   function keepPlace() {
-    if (following) scroller.scrollTop = scroller.scrollHeight;
+    if (following && !isEmpty()) scroller.scrollTop = scroller.scrollHeight;
     lastTop = scroller.scrollTop;
     showToEnd();
   }
 
   function showToEnd() {
-    toEnd.hidden = following || atEnd();
+    toEnd.hidden = following || atEnd() || isEmpty();
   }
 
   function goToEnd() {
@@ -76,7 +82,7 @@ export function mountMessageList({ scroller, list, toEnd }, options) {
     return { element, prompt, answer: mountAnswer(reply, { key: turn.key, ...options }), turn: null };
   }
 
-  /** @param {Conversation} state @param {{now: number, online: boolean}} moment */
+  /** @param {Conversation} state @param {Omit<import("./answer.js").Moment, "behind">} moment */
   function update(state, moment) {
     const keys = new Set(state.turns.map((turn) => turn.key));
     for (const [key, view] of views) {
@@ -84,6 +90,8 @@ export function mountMessageList({ scroller, list, toEnd }, options) {
       view.element.remove();
       views.delete(key);
     }
+    if (state.turns.length === 0 && shownTurns > 0) [following, scroller.scrollTop] = [true, 0];
+    shownTurns = state.turns.length;
     /** @type {Element | null} */
     let before = list.firstElementChild;
     let behind = false;

@@ -13,6 +13,9 @@ const TOO_LONG = new Set(["too_long", "too_large", "context_length_exceeded"]); 
 
 /**
  * @typedef {import("./conversation-state.js").Turn} Turn
+ * @typedef {{now: number, grewAt: number, online: boolean, answering: boolean, behind: boolean}} About
+ *   grewAt: when the shown text last grew; online: the last request was answered; answering: and none is overdue;
+ *   behind: an earlier turn of the conversation still runs
  * @typedef {"retry-turn" | "shorten-turn" | "edit-turn" | "follow-turn" | "sign-in"} ActionName
  * @typedef {{name: ActionName, label: string, disabled?: boolean}} Action
  * @typedef {{dots: boolean, words: string, tone: "quiet" | "note" | "error", action: Action | null}} TurnStatusView
@@ -26,8 +29,7 @@ const TOO_LONG = new Set(["too_long", "too_large", "context_length_exceeded"]); 
 
 /**
  * @param {Turn} turn
- * @param {{now: number, grewAt: number, online: boolean, behind: boolean}} about grewAt: when the shown text last grew;
- *   behind: an earlier turn of the conversation still runs
+ * @param {About} about
  * @returns {TurnStatusView}
  */
 export function describeTurn(turn, about) {
@@ -47,8 +49,8 @@ export function describeTurn(turn, about) {
   }
 }
 
-/** @param {Turn} turn @param {{now: number, grewAt: number, online: boolean, behind: boolean}} about */
-function describeRunning(turn, { now, grewAt, online, behind }) {
+/** @param {Turn} turn @param {About} about */
+function describeRunning(turn, { now, grewAt, online, answering, behind }) {
   const { text, stop } = turn;
   const started = text.text !== "";
   const since = now - Math.max(grewAt, turn.startedAt);
@@ -62,6 +64,8 @@ function describeRunning(turn, { now, grewAt, online, behind }) {
   if (since < (started && text.attempt === 1 && text.root === 1 ? QUIET_AFTER_MS : WORDS_AFTER_MS)) {
     return progress(started && text.attempt > 1 ? attemptWords(text.attempt) : "", started);
   }
+  // Of the model nothing can be known now.
+  if (!answering) return progress("waiting for the server");
   if (behind && !started) return progress("an earlier answer comes first");
   const heardUntil = text.waitUntil === null ? 0 : Date.parse(text.waitUntil); // announced, so it was no silence
   const still = now - Math.max(grewAt, turn.startedAt, heardUntil) >= LONG_AFTER_MS;

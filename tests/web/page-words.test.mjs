@@ -10,7 +10,7 @@ const records = (...all) => {
   for (const record of all) state = conversation.applyFrame(state, "t", { generation: 1, attempt: 1, ...record });
   return conversation.finishTurn(state, "t").turns[0];
 };
-const at = (now, grewAt = 0) => ({ now, grewAt, online: true, behind: false });
+const at = (now, grewAt = 0) => ({ now, grewAt, online: true, answering: true, behind: false });
 const refused = (problem) => {
   const sent = conversation.addSend(conversation.emptyConversation("c"), { key: "k", prompt: "p", now: 0 });
   return conversation.rejectSend(sent, "k", { code: "x", message: "No", ...problem }).turns[0];
@@ -55,6 +55,25 @@ test("a long silence is told apart from a short one", () => {
   assert.equal(describeTurn(second, at(29_000, 9000)).words, "second attempt, still waiting");
   assert.equal(describeTurn(turn, { ...at(90_000), behind: true }).words, "still waiting for the model");
   assert.equal(describeTurn(records(), { ...at(90_000), behind: true }).words, "an earlier answer comes first");
+});
+
+test("while the server owes an answer nothing is said of the model", () => {
+  const away = (now, more) => ({ ...at(now), answering: false, ...more });
+  for (const turn of [records(), records({ kind: "frame", offset: 0, text: "abc" }), records({ kind: "frame", attempt: 2, offset: 0, text: "abc" })]) {
+    for (const more of [{}, { online: false }, { behind: true }]) {
+      assert.equal(describeTurn(turn, away(9000, more)).words, "waiting for the server");
+      assert.equal(describeTurn(turn, away(90_000, more)).words, "waiting for the server");
+    }
+  }
+});
+
+test("an answer that is overdue is owed until there is one", () => {
+  const well = changeConnection(CONNECTING, { live: true, reachable: true, now: 0 });
+  const overdue = changeConnection(well, { overdue: true, now: 1 });
+  assert.deepEqual([overdue.answering, overdue.reachable, overdue.downSince], [false, true, null]);
+  assert.equal(changeConnection(overdue, { live: true, now: 2 }).answering, false);
+  assert.equal(changeConnection(overdue, { reachable: false, now: 2 }).answering, false);
+  assert.equal(changeConnection(overdue, { reachable: true, now: 2 }).answering, true);
 });
 
 test("a stop on its way is told, whatever else there would be to tell", () => {

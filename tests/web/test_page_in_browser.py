@@ -376,6 +376,35 @@ async def test_a_page_that_wakes_does_not_wait_for_an_answer_that_will_never_com
     await expect(page.locator(DONE)).to_contain_text("before, meanwhile, after.", timeout=5_000)
 
 
+@pytest.mark.parametrize("signalr", [True, False])
+async def test_a_server_that_answers_nothing_is_waited_for_and_not_the_model(
+    backend: FakeBackend, open_page: OpenPage, signalr: bool
+) -> None:
+    """Frozen in mid-answer: its connections stay, its requests are neither answered nor refused."""
+    backend.signalr = signalr
+    page = await open_page()
+    await page.goto(backend.url)
+    if signalr:
+        await connected(backend)
+    turn = await asked(backend, page)
+    await turn.say("before, ")
+    await expect(page.locator(".answer")).to_contain_text("before, ")
+    held: list[Route] = []
+
+    async def hold(route: Route) -> None:
+        held.append(route)
+
+    await page.route("**/api/**", hold)
+    words = page.locator(".turn-status .words")
+    await expect(words).to_have_text("waiting for the server", timeout=15_000)
+    await expect(page.locator(".connection-status")).to_contain_text("Disconnected", timeout=20_000)
+    await expect(words).to_have_text("waiting for the server")
+    await page.unroute_all()
+    await turn.say("after.")
+    await turn.end()
+    await expect(page.locator(DONE)).to_contain_text("before, after.", timeout=20_000)
+
+
 async def test_a_hidden_page_reads_on(backend: FakeBackend, open_page: OpenPage) -> None:
     """Also without SignalR: when it is looked at again, everything is there."""
     backend.signalr = False
@@ -627,6 +656,10 @@ async def test_a_draft_survives_a_reload_and_a_running_turn(backend: FakeBackend
     turn = await asked(backend, page)
     await page.get_by_label("Your message").fill("not yet sent")
     await page.keyboard.press("Enter")
+    hint = page.locator(".composer-hint[role=status]")
+    await expect(hint).to_have_text(
+        "One answer at a time: press Enter again when this one is done, or Escape to stop it."
+    )
     await page.reload()
     await expect(page.get_by_label("Your message")).to_have_value("not yet sent")
     await turn.end()
@@ -792,6 +825,29 @@ async def test_a_phone_scrolls_nothing_sideways_and_its_controls_are_large(
         assert min(box["width"], box["height"]) >= 44
     size = await page.get_by_label("Your message").evaluate("element => getComputedStyle(element).fontSize")
     assert size == "16px"
+
+
+@pytest.mark.parametrize("width", [320, 360])
+async def test_a_phone_shows_the_first_screen_from_its_beginning(
+    backend: FakeBackend, open_page: OpenPage, width: int
+) -> None:
+    page = await open_page(viewport={"width": width, "height": 480}, has_touch=True)
+    await page.goto(backend.url)
+    await expect(page.locator(".invitation")).to_be_visible()
+    header = await page.locator(".page-header").bounding_box()
+    heading = await page.locator(".invitation h2").bounding_box()
+    assert header is not None
+    assert heading is not None
+    assert heading["y"] >= header["y"] + header["height"]
+    await expect(page.get_by_role("button", name="Go to the end")).to_be_hidden()
+    title_end = """() => {
+      const range = document.createRange();
+      range.selectNodeContents(document.querySelector("h1"));
+      return range.getBoundingClientRect().right;
+    }"""
+    button = await page.get_by_role("button", name="New conversation").bounding_box()
+    assert button is not None
+    assert await page.evaluate(title_end) <= button["x"]
 
 
 @pytest.mark.parametrize("system", ["light", "dark"])
