@@ -8,6 +8,7 @@ that it passed on; the emulators around it are not counted.
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,7 @@ import aiohttp
 
 from bench.bare_model import ask
 from bench.figures import Figure, percentile, show
+from tests.conftest import deployed_copy
 from tests.running_stack import ROOT, RunningStack
 
 LITELLM = "1.108.7"
@@ -104,6 +106,7 @@ def litellm(model_url: str, model_key: str) -> Iterator[Target]:
             encoding="utf-8",
         )
         environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+        key = environment["LITELLM_MASTER_KEY"] = "sk-" + secrets.token_hex(16)
         with (Path(folder) / "litellm.txt").open("wb") as output:
             process = subprocess.Popen(
                 [command, "--config", config, "--port", str(port), "--host", "127.0.0.1", "--num_workers", "1"],
@@ -114,7 +117,7 @@ def litellm(model_url: str, model_key: str) -> Iterator[Target]:
             )
             try:
                 _wait_for_port(port, process)
-                yield Target("LiteLLM", f"http://127.0.0.1:{port}/v1", "none", process.pid)
+                yield Target("LiteLLM", f"http://127.0.0.1:{port}/v1", key, process.pid)
             finally:
                 process.kill()
                 process.wait()
@@ -181,7 +184,10 @@ def figures_of(measured: dict[tuple[str, int], Measured]) -> list[Figure]:
 
 def main() -> None:
     """Start a stack and LiteLLM, measure both and the model alone, print the table."""
-    with tempfile.TemporaryDirectory() as folder, RunningStack(ROOT, Path(folder)) as stack:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        RunningStack(deployed_copy(Path(folder) / "app"), Path(folder) / "state") as stack,
+    ):
         stack.wait_ready()
         settings = stack.settings
         model = Target("model", settings["AZURE_OPENAI_ENDPOINT"] + "/openai/v1", settings["AZURE_OPENAI_KEY"])

@@ -23,6 +23,7 @@ import aiohttp
 
 from bench.figures import Figure, show
 from tests.chaos.operator import event_hubs_fault
+from tests.conftest import deployed_copy
 from tests.running_stack import ROOT, RunningStack
 
 CALLS = 300
@@ -168,7 +169,10 @@ async def run(stack: RunningStack, calls: int, seed: int) -> list[Figure]:
 
 def main(calls: int = CALLS, seed: int = 1) -> None:
     """Start a stack, raise a storm over its proxy, print the table."""
-    with tempfile.TemporaryDirectory() as folder, RunningStack(ROOT, Path(folder)) as stack:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        RunningStack(deployed_copy(Path(folder) / "app"), Path(folder) / "state") as stack,
+    ):
         stack.wait_ready()
         figures = asyncio.run(run(stack, calls, seed))
     show(f"Storm over the proxy, seed {seed}", figures)
