@@ -40,7 +40,8 @@ class Matcher(Protocol):
 
     @property
     def undecided(self) -> bool:
-        """Whether what came so far may still turn out to be no match, or to be stored already."""
+        """Whether what comes next can be told from the stored text only with what came so far: the answer may turn out
+        to be no match, or stored already, or to stand in quotation marks. Nobody can read on from here."""
 
     @property
     def shift(self) -> int:

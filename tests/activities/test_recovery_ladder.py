@@ -134,6 +134,38 @@ def test_a_model_that_never_says_the_same_again_is_continued(
     asyncio.run(story())
 
 
+@settings(max_examples=60, deadline=None)
+@given(TEXTS, st.integers(0, 8), st.booleans(), st.sampled_from(['""', "``", "“”", ""]))
+def test_a_continuation_in_marks_that_died_is_gone_on_with_without_them(
+    text: str, death: int, applied: bool, marks: str
+) -> None:
+    """The response that was asked to continue runs on at the service: reading on in its middle would keep its mark."""
+
+    def continued(number: int, unfinished: str, instruction: str) -> Script:
+        opening, closing = marks[:1], marks[1:]
+        return [opening, tail_of(unfinished) or "", *repeating(f"[{number}]{text}!"), closing]
+
+    async def story() -> None:
+        store = journals()
+        model = RememberingModel(lambda number: [STORY, REST], continued)
+        fold = await broken_off(store, model, Deployments(), 2)
+        # What was asked for first cannot be asked for again.
+        model._fresh = lambda number: ["Quite another answer"]
+        for number in (death, 1000):
+            before = fold.text
+            DiesAt(store, number, applied)
+            await run_until_killed(Attempt(surroundings(store, model), request()))
+            fold = await fold_of(store)
+            assert fold.text.startswith(before)
+            if fold.end:
+                break
+        answers = [before + f"[{number}]{text}!" for number in range(len(model.requests) + 1)]
+        assert fold.generation == 1
+        assert fold.text in [*answers, *[f"{STORY}[{number}]{text}!" for number in range(9)]]
+
+    asyncio.run(story())
+
+
 async def test_a_continuation_that_cannot_be_spliced_is_an_open_restart() -> None:
     store, browser = journals(), RecordingBrowser()
     model = ForgetfulModel(lambda number: [f"({number}) ", STORY, REST], lambda *asked: ["Certainly! Here it is."])

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.completion import CompletionRequest, Message
+from chat.completion import Chunk, CompletionRequest, Message
 from chat.deployments import Deployments
+from chat.model_call import ModelCall
 from chat.records import Frame, Record, Redact, Restart, UpstreamSeen, Wait
 from chat.recovery import (
     FRUITLESS_WAITS,
@@ -17,7 +18,7 @@ from chat.recovery import (
     rung_below,
 )
 from chat.rung import Rung
-from chat.splice import NoMatch, Splicer
+from chat.splice import NoMatch, Splicer, tail_of
 from chat.upstream_history import ResumePoint, UpstreamHistory
 
 PLAIN = Deployments()
@@ -191,3 +192,35 @@ def test_an_answer_that_is_shorter_than_the_stored_text_does_not_match_it() -> N
     verifier.feed("ab")
     with pytest.raises(NoMatch):
         verifier.finish()
+
+
+MARKS = st.sampled_from(["", '"', "`", "“"])
+CLOSING = {"": "", '"': '"', "`": "`", "“": "”"}
+
+
+@given(MARKS, st.lists(st.text('ab ."`”漢👩🏽', min_size=1, max_size=5), max_size=6), st.booleans())
+def test_wherever_a_continuation_can_be_resumed_its_rest_gives_the_same_text(
+    mark: str, pieces: list[str], is_closed: bool
+) -> None:
+    """Read through, or read again from any event after which it says that nothing is held back."""
+    stored = "The sky is blue because air scatters short waves more than long ones, which"
+    tail = tail_of(stored)
+    assert tail is not None
+    script = [mark + tail, *pieces, CLOSING[mark] if is_closed else "."]
+    asked = CompletionRequest((), "gpt-x", background=True)
+    ladder = Ladder(stored, tail, None, repeats=False)
+    through = ModelCall(asked, Rung.CONTINUED, ladder.matcher(Rung.CONTINUED), 1)
+    text, resumable = stored, []
+    try:
+        for number, piece in enumerate(script):
+            text += through.take(Chunk(text=piece, sequence=number))
+            if through.spoke and through.sequence is not None:
+                resumable.append((through.sequence, text))
+        text += through.finish()
+    except NoMatch:
+        return
+    for sequence, before in resumable:
+        ladder = Ladder(before, None, ResumePoint("r", "gpt-x", sequence, len(before)), repeats=False)
+        again = ModelCall(asked, Rung.REATTACHED, ladder.matcher(Rung.REATTACHED), 1)
+        rest = "".join(again.take(Chunk(text=piece)) for piece in script[sequence + 1 :])
+        assert before + rest + again.finish() == text
