@@ -113,7 +113,7 @@ class Ladder:
         """Of what the turn may cost, with the repeated tail on top."""
         if max_tokens is None or self.tail is None:
             return None
-        return max(1, max_tokens - estimated_tokens(len(self.text))) + estimated_tokens(len(self.tail))
+        return max(1, max_tokens - estimated_tokens(self.text)) + estimated_tokens(self.tail)
 
 
 def ladder_of(text: str, history: UpstreamHistory, deployment: str, deployments: Deployments) -> Ladder:

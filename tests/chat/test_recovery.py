@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.completion import Chunk, CompletionRequest, Message
+from chat.completion import Chunk, CompletionRequest, Message, estimated_tokens, token_quarters
 from chat.deployments import Deployments
 from chat.model_call import ModelCall
 from chat.records import Frame, Record, Redact, Restart, UpstreamSeen, Wait
@@ -151,6 +151,26 @@ def test_a_continuation_is_asked_for_with_the_unfinished_text_its_tail_and_the_t
     assert (ladder.request(Rung.CONTINUED, spent).max_tokens or 0) > 0
 
 
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("", 0), ("word", 1), ("words", 2), ("漢字かな", 4), ("слово", 3), ("한국어 text", 5), ("👍🏽", 2)],
+)
+def test_tokens_are_estimated_by_script(text: str, tokens: int) -> None:
+    assert estimated_tokens(text) == tokens
+
+
+@given(st.lists(st.text("ab é漢😀", max_size=9), max_size=9))
+def test_pieces_cost_what_the_whole_costs(pieces: list[str]) -> None:
+    assert sum(map(token_quarters, pieces)) == token_quarters("".join(pieces))
+
+
+def test_a_chinese_answer_leaves_as_many_tokens_as_its_characters_leave() -> None:
+    text = "".join(chr(0x4E00 + number) for number in range(400))
+    ladder = ladder_of(text, history(upstream(), frame(text)), "gpt-x", Deployments())
+    asked = CompletionRequest((), "gpt-x", max_tokens=500)
+    assert ladder.request(Rung.CONTINUED, asked).max_tokens == 500 - 400 + len(ladder.tail or "")
+
+
 def test_each_rung_has_its_matcher() -> None:
     ladder = Ladder("stored text", "stored text", ResumePoint("r", "gpt-x", 3, 7), repeats=True)
     assert isinstance(ladder.matcher(Rung.CONTINUED), Splicer)
@@ -165,6 +185,7 @@ def test_wasted_tokens_add_up_over_the_attempts() -> None:
     asked = (upstream(wasted=5), frame("x" * 40), wait(), upstream(rung=Rung.RESTARTED, wasted=10))
     assert history(*asked).wasted_tokens == 16
     assert history(*asked, Restart("run", 2, 2, "", 5), frame("y" * 40)).wasted_tokens == 26
+    assert history(upstream(), frame("漢" * 40), Restart("run", 2, 2, "", 5)).wasted_tokens == 40
 
 
 @given(st.text("ab", max_size=12), st.lists(st.text("ab", max_size=5), max_size=6))
