@@ -12,10 +12,10 @@ from activities.stream_completion import Attempt
 from activities.surroundings import Surroundings
 from chat import records
 from chat.deployments import Deployments
-from chat.errors import ResponseLost
+from chat.errors import ResponseLost, StorageUnavailable
 from chat.failure_policy import MAX_CLAIMS, FailureClass
 from chat.journal import Fold
-from chat.records import Frame, Stop, UpstreamSeen, Wait
+from chat.records import Alive, Claim, Frame, Stop, UpstreamSeen, Wait
 from chat.rung import Rung
 from chat.splice import tail_of
 from tests.activities.test_stream_completion import (
@@ -340,3 +340,64 @@ async def test_a_response_that_failed_at_the_service_is_not_asked_for_again_and_
     model._fresh = lambda number: [STORY, REST]
     result = await Attempt(around, request(2)).run()
     assert ((await fold_of(store)).text, result["summary"]["rung"]) == (STORY + REST, 3)
+
+
+@pytest.mark.parametrize("interference", ["claim", "alive", "storage"])
+async def test_a_response_that_no_record_names_is_cancelled_when_its_run_gives_up(
+    interference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id came, and its record could not be stored: nobody else can find it."""
+    monkeypatch.setattr("chat.journal_writer.UNKNOWN_OUTCOME_WAITS", ())
+    store = journals()
+    model = RememberingModel(lambda number: [STORY, REST])
+    left = iter([True])
+
+    def interfere(turn: str, data: bytes) -> None:
+        if b'"kind":"upstream"' not in data or next(left, None) is None:
+            return
+        if interference == "storage":
+            raise StorageUnavailable("timeout")
+        others = Claim("other", 1, 2) if interference == "claim" else Alive("other", 2)
+        store.blobs[TURN] += records.encode(others)
+
+    store.before_append = interfere
+    running = Attempt(surroundings(store, model), request()).run()
+    if interference == "storage":
+        with pytest.raises(StorageUnavailable):
+            await running
+    else:
+        assert (await running)["summary"]["status"] == "completed"
+    assert model.cancelled == [("gpt-x", "chatcmpl-1")]
+
+
+async def test_a_response_that_was_re_attached_to_is_left_to_the_run_that_fences() -> None:
+    store = journals()
+    model = RememberingModel(lambda number: [STORY, REST])
+    await broken_off(store, model, BACKGROUND, 3)
+    left = iter([True])
+
+    def fence(turn: str, data: bytes) -> None:
+        if b'"kind":"upstream"' in data and next(left, None):
+            store.blobs[TURN] += records.encode(Claim("other", 1, 2))
+
+    store.before_append = fence
+    result = await Attempt(surroundings(store, model), request(2)).run()
+    assert (result["summary"]["status"], result["summary"]["rung"]) == ("completed", 2)
+    assert model.cancelled == []
+
+
+async def test_a_record_that_was_stored_before_the_fence_keeps_its_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chat.journal_writer.UNKNOWN_OUTCOME_WAITS", (0.0,))
+    store = journals()
+    model = RememberingModel(lambda number: [STORY, REST])
+
+    def fence(turn: str, data: bytes) -> None:
+        if b'"kind":"upstream"' in data:
+            no_deaths(store)
+            store.blobs[TURN] += records.encode(Claim("other", 1, 2))
+            raise StorageUnavailable("timeout")  # the outcome is unknown
+
+    store.after_append = fence
+    result = await Attempt(surroundings(store, model), request()).run()
+    assert (result["summary"]["status"], result["summary"]["rung"]) == ("completed", 2)
+    assert model.cancelled == []
