@@ -63,22 +63,30 @@ class Attempt:
         self._writer_id = around.new_id()
         self._deployment = ""
         self._cancellations = Cancellations(self._cancel_response)
+        self._relay: Relay | None = None  # of this pass
 
     async def run(self) -> dict[str, Any]:
         """Read the journal until something is decided; each pass begins with what it says now."""
-        while True:
-            fold, order = await asyncio.gather(read_journal(self._around.store, self.turn_id), self._order())
-            result = await self._step(fold, order)
-            if result is not None:
-                await self._leave_upstream(fold)
-                return result
+        try:
+            while True:
+                self._relay = None
+                fold, order = await asyncio.gather(read_journal(self._around.store, self.turn_id), self._order())
+                result = await self._step(fold, order)
+                if result is not None:
+                    self._leave_upstream(fold)
+                    break
+        except Exception:
+            await self._cancellations.finish()
+            raise
+        await self._cancellations.finish()
+        return result
 
     async def _step(self, fold: Fold, order: TurnOrder) -> dict[str, Any] | None:
         match next_step(fold, self._run):
             case Step.RETURN:
                 return await announce_end(fold, self._around)
             case Step.END_STOP:
-                await self._end(fold, lambda seen: end_of_stop(seen, self._writer_id, self._now()))
+                await self._end_stop(fold)
                 return await announce_end(fold, self._around)
             case Step.NOT_NEEDED:
                 return {"result": "not_needed"}
@@ -93,6 +101,18 @@ class Attempt:
                 await self._start_if_nobody_did(blocking, order)
                 return {"result": "waiting", "for": blocking}
         return None
+
+    async def _end_stop(self, fold: Fold) -> None:
+        """The `end` of a stop, and before it who was asked, when the model was stopped before its first text."""
+        answer = self._relay.answer_so_far() if self._relay else Answer()
+        await write_end(
+            self._around.store,
+            self.turn_id,
+            fold,
+            lambda seen: end_of_stop(seen, self._writer_id, self._now(), answer),
+            Closer.RUN,
+            before=(answer.untold,) if answer.untold else (),
+        )
 
     async def _give_up(self, fold: Fold) -> None:
         message = f"The answer was interrupted {fold.claims} times."
@@ -142,7 +162,7 @@ class Attempt:
         deployments, history = self._around.deployments, writer.fold.history
         self._deployment = choose_deployment(request.deployment, deployments, history)
         ladder = ladder_of(writer.fold.text, history, self._deployment, deployments)
-        relay = Relay(writer, delivery, self.number, prompt, self._around.pace, self._around.bells)
+        relay = self._relay = Relay(writer, delivery, self.number, prompt, self._around.pace, self._around.bells)
         asked = completion_request(request, prompt, self._deployment, deployments)
         return await relay.relay(model, asked, ladder, self._cancellations)
 
@@ -163,19 +183,19 @@ class Attempt:
             failure, self._deployment, request.deployment, self._around.deployments, fold.history, fold.claims
         )
         if wait is None:
-            await writer.append(end_of_failure(fold, failure, answer, self._writer_id, self._now()))
+            end = end_of_failure(fold, failure, answer, self._writer_id, self._now())
+            await writer.append(*([answer.untold] if answer.untold else []), end)
             return None
         until, failure_class = self._now() + round(1000 * wait), failure.failure_class.value
         why = (failure.code, self._now(), failure_class, self._deployment, answer.wasted_tokens)
         await writer.append(Wait(self._writer_id, until, *why))
         return {"result": "failed", "class": failure_class, "code": failure.code, "wait": wait}
 
-    async def _leave_upstream(self, fold: Fold) -> None:
+    def _leave_upstream(self, fold: Fold) -> None:
         """A turn that ended without its answer leaves no response behind that goes on at the service for nobody."""
         response = fold.history.running_response
         if fold.end and response and fold.status not in (TurnStatus.COMPLETED, TurnStatus.FILTERED):
             self._cancellations.start(response.deployment, response.response_id)
-        await self._cancellations.finish()
 
     async def _cancel_response(self, deployment: str, response_id: str) -> None:
         await self._around.model().cancel(deployment, response_id)

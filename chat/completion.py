@@ -8,12 +8,27 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-CHARACTERS_PER_TOKEN = 4  # where the service names no number; English prose has about so many
+# What a code point costs, in quarters of a token, where the service names no number: English prose has about four
+# characters a token, other alphabets about two; Chinese, Japanese, Korean (U+2E80 on) and emoji about one.
+ASCII, ALPHABETS, WIDE = 1, 2, 4
+FIRST_WIDE = "\u2e80"
 
 
-def estimated_tokens(characters: int) -> int:
-    """About how many tokens a text of so many characters cost."""
-    return math.ceil(characters / CHARACTERS_PER_TOKEN)
+def token_quarters(text: str) -> int:
+    """About what a text costs, in quarters of a token; pieces of a text add up to what the whole costs."""
+    if text.isascii():
+        return ASCII * len(text)
+    return sum(WIDE if each >= FIRST_WIDE else ASCII if each.isascii() else ALPHABETS for each in text)
+
+
+def tokens_of(quarters: int) -> int:
+    """Whole tokens, rounded up."""
+    return math.ceil(quarters / 4)
+
+
+def estimated_tokens(text: str) -> int:
+    """About how many tokens a text costs."""
+    return tokens_of(token_quarters(text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ One append blob per turn holds the records. The rules, each of which a promise h
 - `begin` is at position 0 and nowhere else.
 - The run whose `claim` is the last one is the only writer. Every append but `stop` and `logged` is made under the
   condition that the journal ends where its writer thinks, so a writer that was overtaken notices (HTTP 412).
-- The first `stop` or `end` decides, for ever. Frames after it do not count.
+- The first `stop` or `end` decides, for ever. Frames after it do not count. An `upstream` between a `stop` and its
+  `end` does: it says who was asked by the run that was stopped before it had text to store.
 - A frame is appended before it is shown. `restart` and `redact` begin a new generation, openly.
 
 Positions are byte offsets at the end of a record. Outside this package they are opaque numbers.
@@ -96,11 +97,13 @@ class Fold:
                 self.end = self.end or record
             case Logged():
                 self.logged = True
+            case UpstreamSeen() if self.end is None:
+                self._apply_writing(record)
             case _ if not self.decided:
                 self._apply_writing(record)
 
     def _apply_writing(self, record: Record) -> None:
-        """Records of a writer count only while nothing is decided."""
+        """Records of a writer count only while nothing is decided (`upstream`: until the `end`)."""
         self.history.apply(record)
         match record:
             case Claim():

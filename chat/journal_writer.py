@@ -132,18 +132,24 @@ class JournalWriter:
 
 
 async def write_end(
-    store: JournalStore, turn_id: str, fold: Fold, make_end: Callable[[Fold], End], closer: Closer
+    store: JournalStore,
+    turn_id: str,
+    fold: Fold,
+    make_end: Callable[[Fold], End],
+    closer: Closer,
+    before: Sequence[Record] = (),
 ) -> bool:
     """Write the `end` that belongs to the journal as folded; after a failed condition fold again and say it anew.
+    The records `before` it go into the same append: with this `end` or not at all.
 
     Returns True when the journal has an end (this one or another's), False when the closer gave way to others.
     """
     key = conversation_key_of(turn_id)
     waits = iter(UNKNOWN_OUTCOME_WAITS)
     while fold.end is None:
-        end = make_end(fold)
+        new = (*before, make_end(fold))
         try:
-            position = await store.append(key, turn_id, records.encode(end), fold.position)
+            position = await store.append(key, turn_id, records.encode(*new), fold.position)
         except JournalMoved:
             fold.apply_bytes(await store.read(key, turn_id, fold.position))
             if not fold.decided and gives_way(closer):
@@ -154,5 +160,6 @@ async def write_end(
                 raise
             await asyncio.sleep(wait)
         else:
-            fold.apply(end, position)
+            for record in new:
+                fold.apply(record, position)
     return True

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chat.completion import Chunk, CompletionRequest, Upstream, estimated_tokens
+from chat.completion import Chunk, CompletionRequest, Upstream, token_quarters, tokens_of
 from chat.frames import TextJoiner
 from chat.recovery import Matcher
 from chat.rung import Rung
@@ -26,7 +26,7 @@ class ModelCall:
         self._matcher = matcher
         self._joiner = TextJoiner()
         self._offsets: dict[str, int] | None = None
-        self._received = 0  # characters
+        self._received = 0  # quarters of a token, estimated
         self._new = 0
 
     @property
@@ -53,7 +53,7 @@ class ModelCall:
         tokens = (self.usage or {}).get("completion_tokens")
         if isinstance(tokens, int) and self._received:
             return round(tokens * thrown / self._received)
-        return estimated_tokens(thrown)
+        return tokens_of(thrown)
 
     def take(self, chunk: Chunk) -> str:
         self.response_id = self.response_id or chunk.response_id
@@ -81,13 +81,13 @@ class ModelCall:
         if self.finish_reason == "content_filter" and self._matcher.undecided:
             return new  # the filter ends the answer, wherever that was: what is stored stays
         last = self._matcher.finish()
-        self._new += len(last)
+        self._new += token_quarters(last)
         return new + last
 
     def _matched(self, joined: str) -> str:
         if not joined:
             return ""
-        self._received += len(joined)
+        self._received += token_quarters(joined)
         new = self._matcher.feed(joined)
-        self._new += len(new)
+        self._new += token_quarters(new)
         return new

@@ -7,17 +7,18 @@ from chat.conversation_order import finished_turn
 from chat.errors import ModelFailure
 from chat.failure_policy import POLICY
 from chat.journal import Fold
-from chat.records import End
+from chat.records import End, UpstreamSeen
 from chat.relay import Answer
 from chat.turn import TurnStatus
 
 
-def timings(fold: Fold, ended_at: int) -> dict[str, int | None]:
+def timings(fold: Fold, ended_at: int, untold: UpstreamSeen | None = None) -> dict[str, int | None]:
     """Milliseconds: waiting for the first claim, to the first text, streaming, and in all.
 
     latency = time to first chunk + streaming duration, as the log's readers expect; both are None without text.
+    `untold`: who was asked, when only the record beside the `end` says so.
     """
-    called_at, first_at = fold.first_called_at, fold.first_frame_at
+    called_at, first_at = fold.first_called_at or (untold and untold.called_at), fold.first_frame_at
     queued = fold.first_claim.at - fold.begin.at if fold.first_claim and fold.begin else None
     return {
         "queueMs": queued,
@@ -46,9 +47,12 @@ def end_of_failure(fold: Fold, failure: ModelFailure, answer: Answer, by: str, n
     return _end(fold, TurnStatus(row.status), by, now, answer, error)
 
 
-def end_of_stop(fold: Fold, by: str, now: int) -> End:
-    """The `end` that belongs to a `stop`."""
-    return _end(fold, TurnStatus.STOPPED, by, now, Answer(finish_reason="stopped"), None)
+def end_of_stop(fold: Fold, by: str, now: int, cut_off: Answer | None = None) -> End:
+    """The `end` that belongs to a `stop`; `cut_off` is what its writer knows of the answer that was not let finish."""
+    answer = Answer(finish_reason="stopped")
+    if cut_off:
+        answer.wasted_tokens, answer.untold = cut_off.wasted_tokens, cut_off.untold
+    return _end(fold, TurnStatus.STOPPED, by, now, answer, None)
 
 
 def end_of_giving_up(fold: Fold, code: str, message: str, by: str, now: int) -> End:
@@ -78,7 +82,7 @@ def _end(fold: Fold, status: TurnStatus, by: str, now: int, answer: Answer, erro
         sha256=fold.sha256,
         rung=answer.rung.value if answer.rung else None,
         usage=answer.usage,
-        timings=timings(fold, now),
+        timings=timings(fold, now, answer.untold),
         filters=answer.filters,
         error=error,
         delivery_errors=answer.delivery_errors,

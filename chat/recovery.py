@@ -40,7 +40,8 @@ class Matcher(Protocol):
 
     @property
     def undecided(self) -> bool:
-        """Whether what came so far may still turn out to be no match, or to be stored already."""
+        """Whether what comes next can be told from the stored text only with what came so far: the answer may turn out
+        to be no match, or stored already, or to stand in quotation marks. Nobody can read on from here."""
 
     @property
     def shift(self) -> int:
@@ -112,7 +113,7 @@ class Ladder:
         """Of what the turn may cost, with the repeated tail on top."""
         if max_tokens is None or self.tail is None:
             return None
-        return max(1, max_tokens - estimated_tokens(len(self.text))) + estimated_tokens(len(self.tail))
+        return max(1, max_tokens - estimated_tokens(self.text)) + estimated_tokens(self.tail)
 
 
 def ladder_of(text: str, history: UpstreamHistory, deployment: str, deployments: Deployments) -> Ladder:

@@ -62,7 +62,7 @@ class ChatModel(Protocol):
 @dataclass(slots=True)
 class Answer:
     """What is known when the stream is over; the text is in the journal. `wasted_tokens` are those of this run that no
-    record tells of yet."""
+    record tells of yet; `untold` says who was asked last, when no record does: it belongs before the `end`."""
 
     finish_reason: str | None = None
     usage: dict[str, Any] | None = None
@@ -71,6 +71,7 @@ class Answer:
     failure: ModelFailure | None = None
     delivery_errors: int = 0
     wasted_tokens: int = 0
+    untold: UpstreamSeen | None = None
 
 
 class _Output(NamedTuple):
@@ -128,12 +129,15 @@ class _Inbox:
             self.hurried.clear()
         return taken
 
-    def take_waste(self) -> int:
-        """The wasted tokens that no record tells of yet; the caller writes one that does. Less than nothing when the
-        service counts fewer than were estimated."""
-        wasted = self._wasted + (self.call.wasted_tokens if self.call else 0)
-        untold, self._told = wasted - self._told, wasted
-        return untold
+    @property
+    def untold_waste(self) -> int:
+        """The wasted tokens that no record tells of yet. Less than nothing when the service counts fewer than were
+        estimated."""
+        return self._wasted + (self.call.wasted_tokens if self.call else 0) - self._told
+
+    def tell_waste(self, tokens: int) -> None:
+        """A record is stored that tells of so many more."""
+        self._told += tokens
 
 
 class Relay:
@@ -148,7 +152,8 @@ class Relay:
         self._prompt = prompt
         self._pace = pace
         self._bells = bells
-        self._told_of: ModelCall | None = None  # the call that the last `upstream` record is about
+        self._inbox = _Inbox(writer.clock)
+        self._told_of: ModelCall | None = None  # the call that the last stored `upstream` record is about
         self._restarted = False
 
     async def relay(
@@ -157,9 +162,10 @@ class Relay:
         """Ask the model and write its answer down; returns when the stream is over.
 
         A failure of the model comes back inside the answer, after the text before it was written. What the writer
-        learns (Decided, Fenced, JournalChanged, StorageUnavailable) is raised, and closes the model's stream.
+        learns (Decided, Fenced, JournalChanged, StorageUnavailable) is raised, and closes the model's stream. A
+        response that would go on for nobody is cancelled: the turn is decided, or no record says where it is.
         """
-        inbox = _Inbox(self._writer.clock)
+        inbox = self._inbox
         left_behind = self._writer.fold.history.running_response
         if left_behind and (ladder.resume is None or ladder.resume.response_id != left_behind.response_id):
             cancellations.start(left_behind.deployment, left_behind.response_id)
@@ -168,14 +174,31 @@ class Relay:
             with self._bells.hung(self._writer.turn_id, inbox.hurry):
                 await self._write(inbox)
             await reader
-        except Decided:
-            if inbox.call and inbox.call.request.background and inbox.call.finish_reason is None:
-                cancellations.start(request.deployment, inbox.call.response_id)
+        except Exception as error:
+            call = inbox.call
+            is_running = call is not None and call.request.background and call.finish_reason is None
+            if call and is_running and (isinstance(error, Decided) or not self._is_named(call)):
+                cancellations.start(request.deployment, call.response_id)
             raise
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
-        return _answer(inbox)
+        return self.answer_so_far()
+
+    def answer_so_far(self) -> Answer:
+        """What is known of the answer, also after `relay` raised something."""
+        call, failure, wasted = self._inbox.call, self._inbox.failure, self._inbox.untold_waste
+        if call is None:
+            return Answer(failure=failure, wasted_tokens=wasted)
+        untold = None if call is self._told_of else self._upstream(call, 0)
+        return Answer(
+            call.finish_reason, call.usage, call.filters, call.rung, failure, wasted_tokens=wasted, untold=untold
+        )
+
+    def _is_named(self, call: ModelCall) -> bool:
+        """Whether the journal, as far as it is known, tells the next run of this response."""
+        known = self._writer.fold.history.running_response
+        return known is not None and known.response_id == call.response_id
 
     async def _write(self, inbox: _Inbox) -> None:
         time = asyncio.get_running_loop().time
@@ -221,8 +244,12 @@ class Relay:
     async def _flush(self, inbox: _Inbox) -> None:
         """Append what came as one frame, then show it."""
         text, arrived_at, sequence = inbox.take_output()
-        fold, new = self._writer.fold, list(self._upstream(inbox))
-        restart = bool(text) and inbox.call is not None and inbox.call.rung is Rung.RESTARTED and not self._restarted
+        fold, call, wasted = self._writer.fold, inbox.call, inbox.untold_waste
+        # Who answers, with the first frame (one append less before the first text), but as soon as a background
+        # response has an id, so that it can be found again.
+        untold = call if call is not None and call.upstream is not None and call is not self._told_of else None
+        new: list[Record] = [self._upstream(untold, wasted)] if untold else []
+        restart = bool(text) and call is not None and call.rung is Rung.RESTARTED and not self._restarted
         generation = fold.generation + restart
         frame = None
         if restart:
@@ -239,37 +266,33 @@ class Relay:
                 await self._writer.look_at_end()  # nothing came, somebody rang
             return
         await self._writer.append(*new)
+        if untold:
+            self._told_of = untold
+            inbox.tell_waste(wasted)
         if restart:
             self._delivery.restarted(generation, self._attempt)
         if frame:
             self._delivery.frame(frame)
 
-    def _upstream(self, inbox: _Inbox) -> list[Record]:
-        """The record of who answers: with the first frame (one append less before the first text), but as soon as a
-        background response has an id, so that it can be found again."""
-        call = inbox.call
-        if call is None or call.upstream is None or call is self._told_of:
-            return []
-        self._told_of = call
-        upstream = call.upstream
-        return [
-            UpstreamSeen(
-                self._writer.writer_id,
-                upstream.deployment,
-                upstream.region,
-                upstream.request_id,
-                call.response_id,
-                upstream.api_version,
-                call.model,
-                self._prompt.system,
-                [turn.turn_id for turn in self._prompt.earlier],
-                call.called_at,
-                self._writer.clock.now(),
-                call.rung.value if call.rung else None,
-                call.request.background or None,
-                inbox.take_waste(),
-            )
-        ]
+    def _upstream(self, call: ModelCall, wasted_tokens: int) -> UpstreamSeen:
+        """The record of who answers, or was asked and has not answered yet."""
+        upstream = call.upstream or Upstream(call.request.deployment, "unknown", None, None)
+        return UpstreamSeen(
+            self._writer.writer_id,
+            upstream.deployment,
+            upstream.region,
+            upstream.request_id,
+            call.response_id,
+            upstream.api_version,
+            call.model,
+            self._prompt.system,
+            [turn.turn_id for turn in self._prompt.earlier],
+            call.called_at,
+            self._writer.clock.now(),
+            call.rung.value if call.rung else None,
+            call.request.background or None,
+            wasted_tokens,
+        )
 
 
 class _Reader:
@@ -342,13 +365,6 @@ class _Reader:
             call.response_id = resume.response_id
             return self._model.reattach(call.request, resume.response_id, resume.sequence)
         return self._model.stream(call.request)
-
-
-def _answer(inbox: _Inbox) -> Answer:
-    call, wasted = inbox.call, inbox.take_waste()
-    if call is None:
-        return Answer(failure=inbox.failure, wasted_tokens=wasted)
-    return Answer(call.finish_reason, call.usage, call.filters, call.rung, inbox.failure, wasted_tokens=wasted)
 
 
 async def _until(event: asyncio.Event, seconds: float) -> bool:

@@ -158,7 +158,8 @@ class Splicer:
 
     @property
     def undecided(self) -> bool:
-        return not self._matched or bool(self._held)
+        # An answer in marks stays so to its end: only who knows how it began can tell its closing mark from text.
+        return not self._matched or self._marks is not None
 
     def feed(self, text: str) -> str:
         """The new text in the next piece of the answer. Raises NoMatch."""

@@ -6,7 +6,7 @@ to, which deployments failed, and how many tokens were paid for in vain.
 
 from dataclasses import dataclass, field
 
-from chat.completion import estimated_tokens
+from chat.completion import token_quarters, tokens_of
 from chat.records import Frame, Record, Redact, Restart, UpstreamSeen, Wait
 from chat.rung import Rung
 
@@ -38,6 +38,7 @@ class UpstreamHistory:
     waits_since_text: int = 0
     wasted_tokens: int = 0
     _characters: int = 0
+    _quarters: int = 0  # of tokens, estimated
 
     def apply(self, record: Record) -> None:
         """Take in the next record of a writer."""
@@ -51,8 +52,8 @@ class UpstreamHistory:
                 self.waits_since_text += 1
                 self.wasted_tokens += record.wasted_tokens or 0
             case Restart():
-                self.wasted_tokens += estimated_tokens(self._characters)
-                self._characters, self.written_by, self.continued = 0, None, False
+                self.wasted_tokens += tokens_of(self._quarters)
+                self._characters, self._quarters, self.written_by, self.continued = 0, 0, None, False
             case Redact():
                 self.resume = None
 
@@ -75,6 +76,7 @@ class UpstreamHistory:
 
     def _wrote(self, frame: Frame) -> None:
         self._characters += len(frame.text)
+        self._quarters += token_quarters(frame.text)
         self.waits_since_text = 0
         asked = self.upstream
         if asked is None:

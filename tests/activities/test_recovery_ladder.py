@@ -12,10 +12,10 @@ from activities.stream_completion import Attempt
 from activities.surroundings import Surroundings
 from chat import records
 from chat.deployments import Deployments
-from chat.errors import ResponseLost
+from chat.errors import ResponseLost, StorageUnavailable
 from chat.failure_policy import MAX_CLAIMS, FailureClass
 from chat.journal import Fold
-from chat.records import Frame, Stop, UpstreamSeen, Wait
+from chat.records import Alive, Claim, Frame, Stop, UpstreamSeen, Wait
 from chat.rung import Rung
 from chat.splice import tail_of
 from tests.activities.test_stream_completion import (
@@ -130,6 +130,38 @@ def test_a_model_that_never_says_the_same_again_is_continued(
         last = len(model.requests)
         is_continued = fold.end.rung == Rung.CONTINUED
         assert fold.text == (f"{before}[{last}]{text}" if is_continued else f"({last}) {STORY}{text}")
+
+    asyncio.run(story())
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXTS, st.integers(0, 8), st.booleans(), st.sampled_from(['""', "``", "“”", ""]))
+def test_a_continuation_in_marks_that_died_is_gone_on_with_without_them(
+    text: str, death: int, applied: bool, marks: str
+) -> None:
+    """The response that was asked to continue runs on at the service: reading on in its middle would keep its mark."""
+
+    def continued(number: int, unfinished: str, instruction: str) -> Script:
+        opening, closing = marks[:1], marks[1:]
+        return [opening, tail_of(unfinished) or "", *repeating(f"[{number}]{text}!"), closing]
+
+    async def story() -> None:
+        store = journals()
+        model = RememberingModel(lambda number: [STORY, REST], continued)
+        fold = await broken_off(store, model, Deployments(), 2)
+        # What was asked for first cannot be asked for again.
+        model._fresh = lambda number: ["Quite another answer"]
+        for number in (death, 1000):
+            before = fold.text
+            DiesAt(store, number, applied)
+            await run_until_killed(Attempt(surroundings(store, model), request()))
+            fold = await fold_of(store)
+            assert fold.text.startswith(before)
+            if fold.end:
+                break
+        answers = [before + f"[{number}]{text}!" for number in range(len(model.requests) + 1)]
+        assert fold.generation == 1
+        assert fold.text in [*answers, *[f"{STORY}[{number}]{text}!" for number in range(9)]]
 
     asyncio.run(story())
 
@@ -308,3 +340,64 @@ async def test_a_response_that_failed_at_the_service_is_not_asked_for_again_and_
     model._fresh = lambda number: [STORY, REST]
     result = await Attempt(around, request(2)).run()
     assert ((await fold_of(store)).text, result["summary"]["rung"]) == (STORY + REST, 3)
+
+
+@pytest.mark.parametrize("interference", ["claim", "alive", "storage"])
+async def test_a_response_that_no_record_names_is_cancelled_when_its_run_gives_up(
+    interference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id came, and its record could not be stored: nobody else can find it."""
+    monkeypatch.setattr("chat.journal_writer.UNKNOWN_OUTCOME_WAITS", ())
+    store = journals()
+    model = RememberingModel(lambda number: [STORY, REST])
+    left = iter([True])
+
+    def interfere(turn: str, data: bytes) -> None:
+        if b'"kind":"upstream"' not in data or next(left, None) is None:
+            return
+        if interference == "storage":
+            raise StorageUnavailable("timeout")
+        others = Claim("other", 1, 2) if interference == "claim" else Alive("other", 2)
+        store.blobs[TURN] += records.encode(others)
+
+    store.before_append = interfere
+    running = Attempt(surroundings(store, model), request()).run()
+    if interference == "storage":
+        with pytest.raises(StorageUnavailable):
+            await running
+    else:
+        assert (await running)["summary"]["status"] == "completed"
+    assert model.cancelled == [("gpt-x", "chatcmpl-1")]
+
+
+async def test_a_response_that_was_re_attached_to_is_left_to_the_run_that_fences() -> None:
+    store = journals()
+    model = RememberingModel(lambda number: [STORY, REST])
+    await broken_off(store, model, BACKGROUND, 3)
+    left = iter([True])
+
+    def fence(turn: str, data: bytes) -> None:
+        if b'"kind":"upstream"' in data and next(left, None):
+            store.blobs[TURN] += records.encode(Claim("other", 1, 2))
+
+    store.before_append = fence
+    result = await Attempt(surroundings(store, model), request(2)).run()
+    assert (result["summary"]["status"], result["summary"]["rung"]) == ("completed", 2)
+    assert model.cancelled == []
+
+
+async def test_a_record_that_was_stored_before_the_fence_keeps_its_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chat.journal_writer.UNKNOWN_OUTCOME_WAITS", (0.0,))
+    store = journals()
+    model = RememberingModel(lambda number: [STORY, REST])
+
+    def fence(turn: str, data: bytes) -> None:
+        if b'"kind":"upstream"' in data:
+            no_deaths(store)
+            store.blobs[TURN] += records.encode(Claim("other", 1, 2))
+            raise StorageUnavailable("timeout")  # the outcome is unknown
+
+    store.after_append = fence
+    result = await Attempt(surroundings(store, model), request()).run()
+    assert (result["summary"]["status"], result["summary"]["rung"]) == ("completed", 2)
+    assert model.cancelled == []

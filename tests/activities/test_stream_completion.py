@@ -17,8 +17,9 @@ from chat import records
 from chat.completion import Chunk, CompletionRequest
 from chat.errors import ModelFailure, StorageUnavailable
 from chat.failure_policy import MAX_CLAIMS, FailureClass
-from chat.journal import Fold, read_journal
+from chat.journal import Fold, folded_to_end, read_journal
 from chat.journal_writer import JournalWriter
+from chat.log_record import log_record
 from chat.pace import Pace
 from chat.quota import Quota
 from chat.records import Begin, Claim, Frame, Restart, Stop
@@ -309,6 +310,51 @@ async def test_a_stop_while_the_model_is_silent_closes_its_stream(script: tuple[
     result = await asyncio.wait_for(running, 10)
     assert model.open == 0
     assert (result["summary"]["status"], result["turn"]["answer"]) == ("stopped", "".join(script))
+
+
+@pytest.mark.parametrize("script", [(), ("\ud83d",)], ids=["before the head", "after the head"])
+async def test_a_stop_before_the_first_text_tells_who_was_asked(script: tuple[str, ...]) -> None:
+    store, model = journals(), SilentModel(*script)
+    world = around(store, model)
+    clock = ManualClock()
+    world = replace(world, clock=clock)
+    running = asyncio.create_task(Attempt(world, request()).run())
+    await model.silent.wait()
+    appends = store.appends
+    clock.move(2000)
+    store.blobs[TURN] += records.encode(Stop(clock.now()))
+    world.bells.ring(TURN)
+    result = await asyncio.wait_for(running, 10)
+    record = log_record(folded_to_end(store.blobs[TURN]), None)
+    assert (record["status"], record["deployments"], record["deployment"]) == ("stopped", ["gpt-x"], "gpt-x")
+    assert record["request_id"] == ("request-1" if script else None)
+    assert (record["latency_ms"], record["time_to_first_chunk_ms"]) == (2000, None)
+    assert result["summary"]["deployments"] == ["gpt-x"]
+    assert store.appends == appends + 1, "told in the append of the end"
+
+
+class RefusingModel(ScriptedModel):
+    """Refuses the request itself: there is no head of an answer."""
+
+    @asynccontextmanager
+    async def stream(self, request: CompletionRequest) -> AsyncIterator[Any]:
+        raise failure(FailureClass.REFUSED, "401")
+        yield  # what makes it a generator
+
+
+async def test_a_failure_before_the_head_tells_who_was_asked() -> None:
+    store = journals()
+    await Attempt(around(store, RefusingModel()), request()).run()
+    record = log_record(folded_to_end(store.blobs[TURN]), None)
+    assert (record["status"], record["deployments"], record["request_id"]) == ("failed", ["gpt-x"], None)
+
+
+async def test_a_stop_without_a_model_call_names_nobody() -> None:
+    store = journals()
+    store.blobs[TURN] += records.encode(Stop(1))
+    await Attempt(around(store, ScriptedModel("x")), request()).run()
+    record = log_record(folded_to_end(store.blobs[TURN]), None)
+    assert (record["deployments"], record["latency_ms"]) == ([], 0)
 
 
 async def test_a_fenced_run_returns_the_outcome_of_the_run_that_fenced_it() -> None:

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.completion import CompletionRequest, Message
+from chat.completion import Chunk, CompletionRequest, Message, estimated_tokens, token_quarters
 from chat.deployments import Deployments
+from chat.model_call import ModelCall
 from chat.records import Frame, Record, Redact, Restart, UpstreamSeen, Wait
 from chat.recovery import (
     FRUITLESS_WAITS,
@@ -17,7 +18,7 @@ from chat.recovery import (
     rung_below,
 )
 from chat.rung import Rung
-from chat.splice import NoMatch, Splicer
+from chat.splice import NoMatch, Splicer, tail_of
 from chat.upstream_history import ResumePoint, UpstreamHistory
 
 PLAIN = Deployments()
@@ -150,6 +151,26 @@ def test_a_continuation_is_asked_for_with_the_unfinished_text_its_tail_and_the_t
     assert (ladder.request(Rung.CONTINUED, spent).max_tokens or 0) > 0
 
 
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("", 0), ("word", 1), ("words", 2), ("漢字かな", 4), ("слово", 3), ("한국어 text", 5), ("👍🏽", 2)],
+)
+def test_tokens_are_estimated_by_script(text: str, tokens: int) -> None:
+    assert estimated_tokens(text) == tokens
+
+
+@given(st.lists(st.text("ab é漢😀", max_size=9), max_size=9))
+def test_pieces_cost_what_the_whole_costs(pieces: list[str]) -> None:
+    assert sum(map(token_quarters, pieces)) == token_quarters("".join(pieces))
+
+
+def test_a_chinese_answer_leaves_as_many_tokens_as_its_characters_leave() -> None:
+    text = "".join(chr(0x4E00 + number) for number in range(400))
+    ladder = ladder_of(text, history(upstream(), frame(text)), "gpt-x", Deployments())
+    asked = CompletionRequest((), "gpt-x", max_tokens=500)
+    assert ladder.request(Rung.CONTINUED, asked).max_tokens == 500 - 400 + len(ladder.tail or "")
+
+
 def test_each_rung_has_its_matcher() -> None:
     ladder = Ladder("stored text", "stored text", ResumePoint("r", "gpt-x", 3, 7), repeats=True)
     assert isinstance(ladder.matcher(Rung.CONTINUED), Splicer)
@@ -164,6 +185,7 @@ def test_wasted_tokens_add_up_over_the_attempts() -> None:
     asked = (upstream(wasted=5), frame("x" * 40), wait(), upstream(rung=Rung.RESTARTED, wasted=10))
     assert history(*asked).wasted_tokens == 16
     assert history(*asked, Restart("run", 2, 2, "", 5), frame("y" * 40)).wasted_tokens == 26
+    assert history(upstream(), frame("漢" * 40), Restart("run", 2, 2, "", 5)).wasted_tokens == 40
 
 
 @given(st.text("ab", max_size=12), st.lists(st.text("ab", max_size=5), max_size=6))
@@ -191,3 +213,35 @@ def test_an_answer_that_is_shorter_than_the_stored_text_does_not_match_it() -> N
     verifier.feed("ab")
     with pytest.raises(NoMatch):
         verifier.finish()
+
+
+MARKS = st.sampled_from(["", '"', "`", "“"])
+CLOSING = {"": "", '"': '"', "`": "`", "“": "”"}
+
+
+@given(MARKS, st.lists(st.text('ab ."`”漢👩🏽', min_size=1, max_size=5), max_size=6), st.booleans())
+def test_wherever_a_continuation_can_be_resumed_its_rest_gives_the_same_text(
+    mark: str, pieces: list[str], is_closed: bool
+) -> None:
+    """Read through, or read again from any event after which it says that nothing is held back."""
+    stored = "The sky is blue because air scatters short waves more than long ones, which"
+    tail = tail_of(stored)
+    assert tail is not None
+    script = [mark + tail, *pieces, CLOSING[mark] if is_closed else "."]
+    asked = CompletionRequest((), "gpt-x", background=True)
+    ladder = Ladder(stored, tail, None, repeats=False)
+    through = ModelCall(asked, Rung.CONTINUED, ladder.matcher(Rung.CONTINUED), 1)
+    text, resumable = stored, []
+    try:
+        for number, piece in enumerate(script):
+            text += through.take(Chunk(text=piece, sequence=number))
+            if through.spoke and through.sequence is not None:
+                resumable.append((through.sequence, text))
+        text += through.finish()
+    except NoMatch:
+        return
+    for sequence, before in resumable:
+        ladder = Ladder(before, None, ResumePoint("r", "gpt-x", sequence, len(before)), repeats=False)
+        again = ModelCall(asked, Rung.REATTACHED, ladder.matcher(Rung.REATTACHED), 1)
+        rest = "".join(again.take(Chunk(text=piece)) for piece in script[sequence + 1 :])
+        assert before + rest + again.finish() == text
