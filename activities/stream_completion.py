@@ -14,7 +14,6 @@ a run that was fenced follows the journal to its end and returns that outcome, n
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from azure.durable_functions import DurableOrchestrationClient
@@ -130,6 +129,7 @@ class Attempt:
         writer = JournalWriter(self._around.store, self.turn_id, fold, self._writer_id, self._around.clock)
         try:
             await writer.claim(self.number)
+            self._run = self._run.having_claimed()
             return await self._answer(writer, order)
         except Decided:
             return await self._step(writer.fold, order)
@@ -218,7 +218,7 @@ class Attempt:
                 heard = time()
         if step is Following.TAKE_OVER:
             logger.warning("The run that claimed this turn is silent; taking over.", extra={"turn_id": self.turn_id})
-            self._run = replace(self._run, polite=False)
+            self._run = self._run.having_found_silence()
 
     async def _end(self, fold: Fold, make_end: Callable[[Fold], End]) -> None:
         await write_end(self._around.store, self.turn_id, fold, make_end, Closer.RUN)

@@ -3,7 +3,7 @@
 The activity does what these functions say; tests/model searches every order of events with the same functions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from chat.failure_policy import MAX_CLAIMS
@@ -30,6 +30,14 @@ class Run:
     open: frozenset[int] = frozenset()
     look: int | None = None
     polite: bool = True
+
+    def having_claimed(self) -> "Run":
+        """A `look` is over then: what happens later is not what the reader saw."""
+        return replace(self, look=None)
+
+    def having_found_silence(self) -> "Run":
+        """It has seen the silence itself."""
+        return replace(self, look=None, polite=False)
 
 
 def next_step(fold: Fold, run: Run) -> Step:

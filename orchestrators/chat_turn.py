@@ -23,6 +23,9 @@ FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=15), timedelta(minutes=5)
 WAITS_BEFORE_GIVING_UP = 40
 # How long a run that is open may take to end a turn that was stopped, before another is started: it may be dead.
 STOP_GRACE = timedelta(seconds=5)
+# Runs that looks may start in one turn, so that its history stays short; and how often a look is awaited again, since
+# the SDK gives an event that came unawaited to every later waiter of its name.
+MAX_LOOKS, MAX_LOOK_WAITS = MAX_CLAIMS + 3, 100
 LOG_WAITS = (1, 5, 20, 60)  # seconds between the five tries
 
 Steps = Generator[Any, Any, Any]
@@ -54,8 +57,10 @@ class Attempts:
         self._crashes = 0
         self._waits = 0
         self._runs: dict[int, Any] = {}
-        # Named by the number of claims that a reader has seen: a storm of looks starts one run.
-        self._looks = [context.wait_for_external_event(f"look-{claims}") for claims in range(MAX_CLAIMS + 1)]
+        # Named by the number of claims that a reader has seen, and awaited again at once: one may be a false alarm.
+        self._looks = {claims: self._await_look(claims) for claims in range(MAX_CLAIMS + 1)}
+        self._looked: dict[int, int] = {}  # by claims: the last position that a run was started for
+        self._look_runs = self._look_waits = 0
         self._endings: dict[str, Any] = {}
         # The journal says that the turn was stopped; this says that there is nothing to wait for any more.
         self._stopped = context.wait_for_external_event("stopped")
@@ -67,7 +72,7 @@ class Attempts:
         """Until a run says that the journal has its end; returns what it says."""
         self._start()
         while True:
-            yield self._context.task_any([*self._runs.values(), *self._looks, *self._stop_tasks()])
+            yield self._context.task_any([*self._runs.values(), *self._looks.values(), *self._stop_tasks()])
             self._start_looks()
             result = self._finished_run()
             if result is None:
@@ -77,8 +82,9 @@ class Attempts:
                 self._crashes += 1
                 if self._crashes >= MAX_CRASHES:
                     return (yield from self._close())
-                yield from self._pause(timedelta(seconds=CRASH_WAITS[self._crashes - 1]))
-                self._start()
+                yield from self._pause(timedelta(seconds=CRASH_WAITS[self._crashes - 1]), *self._runs.values())
+                if not self._is_done():
+                    self._start()
             elif result["result"] == "done":
                 self._drop_grace()
                 return result
@@ -117,9 +123,20 @@ class Attempts:
         self._runs[self._attempt] = self._context.call_activity("stream_completion", request)
 
     def _start_looks(self) -> None:
-        for look in [look for look in self._looks if look.is_completed]:
-            self._looks.remove(look)
-            self._start(event_data(look.result))
+        """A storm of looks starts one run: only a position that is newer than the last one is looked at."""
+        for claims, look in [(claims, look) for claims, look in self._looks.items() if look.is_completed]:
+            del self._looks[claims]
+            seen = event_data(look.result)
+            if seen["position"] > self._looked.get(claims, -1) and self._look_runs < MAX_LOOKS:
+                self._looked[claims] = seen["position"]
+                self._look_runs += 1
+                self._start(seen)
+            if self._look_waits < MAX_LOOK_WAITS:
+                self._look_waits += 1
+                self._looks[claims] = self._await_look(claims)
+
+    def _await_look(self, claims: int) -> Any:
+        return self._context.wait_for_external_event(f"look-{claims}")
 
     def _finished_run(self) -> Any:
         """The result of one run that has finished; an Exception when it crashed; None when none has."""
@@ -129,28 +146,32 @@ class Attempts:
                 return run.result
         return None
 
+    def _is_done(self) -> bool:
+        """Whether an open run has brought the turn's end meanwhile."""
+        runs = [run.result for run in self._runs.values() if run.is_completed]
+        return any(isinstance(result, dict) and result["result"] == "done" for result in runs)
+
     def _wait_for(self, earlier: str) -> Steps:
         self._waits += 1
         self._context.set_custom_status({"phase": "queued", "for": earlier})
         if earlier not in self._endings:
             self._endings[earlier] = self._context.wait_for_external_event(f"ended-{earlier}")
         delay = min(FIRST_WAIT * 2 ** min(self._waits - 1, 10), LONGEST_WAIT)
-        yield from self._pause(delay, self._endings[earlier])
+        yield from self._pause(delay, self._endings[earlier], phase="queued")
         if self._endings[earlier].is_completed:
             del self._endings[earlier]
 
-    def _pause(self, delay: timedelta, event: Any = None) -> Steps:
-        """Sleep on a durable timer, or until the event comes or the turn is stopped; a timer that lost is cancelled."""
+    def _pause(self, delay: timedelta, *events: Any, phase: str = "waiting") -> Steps:
+        """Sleep on a durable timer, or until one of these or a stop comes; a timer that lost is cancelled."""
         hurries, self._hurries = self._hurries, False
         if hurries or delay <= timedelta(0):
             return
         due = self._context.current_utc_datetime + delay
-        if event is None:
+        if phase == "waiting":
             until = due.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
             self._context.set_custom_status({"phase": "waiting", "attempt": self._attempt, "until": until})
         timer = self._context.create_timer(due)
-        events = [self._stopped] * (not self._is_stopped) + [event] * (event is not None)
-        yield self._context.task_any([timer, *events])
+        yield self._context.task_any([timer, *events, *[self._stopped] * (not self._is_stopped)])
         if self._stopped.is_completed:
             self._is_stopped = True
         if not timer.is_completed:

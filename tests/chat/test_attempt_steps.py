@@ -43,6 +43,13 @@ def test_the_next_step_follows_from_the_journal(found: tuple[Record, ...], run: 
     assert next_step(journal(*found), run) is step
 
 
+def test_a_look_that_has_claimed_or_found_silence_itself_no_longer_depends_on_what_the_reader_saw():
+    look = Run(3, frozenset({2}), look=1)
+    assert next_step(journal(CLAIM), look.having_found_silence()) is Step.CLAIM
+    assert next_step(journal(Claim("own", 3, 1)), look.having_claimed()) is Step.CLAIM
+    assert next_step(journal(Claim("other", 4, 1)), look.having_claimed()) is Step.FOLLOW
+
+
 @pytest.mark.parametrize(
     ("found", "quiet", "step"),
     [

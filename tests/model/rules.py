@@ -172,9 +172,16 @@ RULES: tuple[Rule, ...] = (
         one(budget=Budget(look=2, crash=1), frames=0, claims=3),
         instead={"chat.attempt_steps.next_step": claims_at_every_look}
         | orchestrator_with(
-            "self._looks.remove(look)",
-            "self._looks[self._looks.index(look)] = self._context.wait_for_external_event(look.name)",
+            'seen["position"] > self._looked.get(claims, -1) and self._look_runs < MAX_LOOKS',
+            "self._look_runs < MAX_LOOKS",
         ),
+    ),
+    Rule(
+        "look again",
+        "a false look uses up the readers' help",
+        "P7",
+        one(budget=Budget(look=1, early=1, crash=1), frames=1, deaths="u"),
+        instead=orchestrator_with("if self._look_waits < MAX_LOOK_WAITS:", "if False:"),
     ),
     Rule(
         "polite",

@@ -1,6 +1,7 @@
 """Runs of activities, one step at a time. What they decide, the app's own functions say."""
 
 import json
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -68,6 +69,12 @@ def decide(world: World, run: Run, case: Case, words: str) -> list[Way]:
     if case.turns > 1:
         return to(world, run, "order", words)
     return to(world, run, "write", words, claim_of(run, case))
+
+
+def decided_anew(run: Run, change: Callable[[attempt_steps.Run], attempt_steps.Run]) -> dict[str, Any]:
+    """What the app's change of a run means for this one."""
+    changed = change(attempt_steps.Run(run.attempt, run.open, run.look, run.polite))
+    return {"look": changed.look, "polite": changed.polite}
 
 
 def to(world: World, run: Run, stage: str, words: str, pending: bytes = b"", **more: Any) -> list[Way]:
@@ -213,6 +220,7 @@ def written(world: World, run: Run, case: Case, words: str) -> list[Way]:
         world, words = shown(world, run), f"{words}, shown"
     if isinstance(last, Claim):
         world = fenced(world, run)
+        run = run._replace(**decided_anew(run, attempt_steps.Run.having_claimed))
     run = run._replace(position=len(world.journals[run.turn] or b""), pending=b"")
     match last:
         case Claim():
@@ -271,7 +279,7 @@ def follow(world: World, run: Run, case: Case) -> list[Way]:
             case Following.READ_AGAIN:
                 return to(world, run, "read", words)
             case Following.TAKE_OVER:
-                return to(world, run, "read", words, polite=False)
+                return to(world, run, "read", words, **decided_anew(run, attempt_steps.Run.having_found_silence))
     return []
 
 

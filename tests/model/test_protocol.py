@@ -38,6 +38,7 @@ def test_a_rule_left_out_breaks_a_promise(rule: Rule):
 @pytest.mark.parametrize("rule", [rule for rule in RULES if not rule.large], ids=lambda rule: rule.name)
 def test_with_the_rule_the_same_world_keeps_its_promises(rule: Rule):
     finding = rule.search_with()
+    assert finding.complete
     assert not finding.flaw, "\n".join([finding.flaw, *finding.story])
 
 
