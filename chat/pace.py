@@ -132,6 +132,12 @@ class SendBudget:
         self._tokens -= 1
         return place
 
+    def hand_back(self, place: Place) -> None:
+        """Who was just taken is not there any more: nothing is sent, and the next one may go in its stead."""
+        place.under_way = False
+        self._under_way -= 1
+        self._tokens += 1
+
     def next_at(self, now: float) -> float | None:
         """When `take` may have something; None when nobody waits, or for an answer first."""
         place = self._first()

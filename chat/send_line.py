@@ -49,7 +49,11 @@ class SendLine:
         """Call whoever may go, and come back when the next one may."""
         loop = asyncio.get_running_loop()
         while (place := self._budget.take(loop.time())) is not None:
-            self._tickets[place].called.set_result(None)
+            called = self._tickets[place].called
+            if called.done():  # cancelled in this round; its task leaves in the next one
+                self._budget.hand_back(place)
+            else:
+                called.set_result(None)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -33,6 +33,16 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
+    def be_busy(self, seconds: float) -> None:
+        self._jumping.now += seconds
+
+
+def be_busy(seconds: float) -> None:
+    """Time passes and nobody runs, as when the loop has other work to do."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, _VirtualLoop)
+    loop.be_busy(seconds)
+
 
 def run_in_virtual_time(story: Coroutine[Any, Any, T]) -> T:
     """Run to its end; raises RuntimeError when it would never come."""
