@@ -177,13 +177,6 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
-        "look again",
-        "a false look uses up the readers' help",
-        "P7",
-        one(budget=Budget(look=1, early=1, crash=1), frames=1, deaths="u"),
-        instead=orchestrator_with("if self._look_waits < MAX_LOOK_WAITS:", "if False:"),
-    ),
-    Rule(
         "polite",
         "a run fences a healthy one of another attempt",
         "S",
