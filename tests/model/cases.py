@@ -43,14 +43,6 @@ QUICK = (
         deaths="h",
     ),
     Case("looks", "two looks, a crash", Budget(look=2, crash=1), frames=1, faulty=STREAM),
-    Case(
-        "false look",
-        "a look that was not needed, then a death that the engine does not see",
-        Budget(look=1, early=1, crash=1),
-        frames=1,
-        faulty=STREAM,
-        deaths="u",
-    ),
     Case("429", "two refusals, a stop", Budget(rate=2, stop=1), frames=1, faulty=STREAM),
     Case(
         "limit of claims",

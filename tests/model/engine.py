@@ -95,28 +95,11 @@ def crashes(world: World, case: Case) -> Iterator[Way]:
             gone = world.without(run).spend("crash")
             if "h" in case.deaths and (not run.holder or run.stage != FIRST_STAGE[run.activity]):
                 yield f"{who}: its host dies", delivered_again(gone, run) if run.holder else gone
-            if "u" in case.deaths and run.holder:
-                yield f"{who}: dies, and the engine does not see it", gone
             if "w" in case.deaths:
                 failed = gone
                 if world.instances[run.turn].execution == run.execution:
                     failed = happen(gone, run.turn, ("failed", run.task, "null"))
                 yield f"{who}: its worker dies", failed
-
-
-def found_at_last(world: World, case: Case) -> Iterator[Way]:
-    """Messages of deaths that the engine has not seen come back; late, so that nobody who waits is helped by it."""
-    for turn, instance in enumerate(world.instances):
-        if (
-            "u" in case.deaths
-            and instance.status == "Running"
-            and (world.fold(turn).end or not world.fold(turn).claims)
-        ):
-            held = {run.task for run in world.runs if run.turn == turn}
-            lost = tuple(a for a in courses[instance.course].activities if a[0] not in held)
-            known = tuple(a for a in courses[instance.course].activities if a not in lost)
-            if lost:
-                yield f"T{turn + 1}: the message of {lost[0][0]} comes back", _opened(world, turn, known)
 
 
 def timers(

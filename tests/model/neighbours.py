@@ -196,15 +196,6 @@ def reader_ways(world: World, turn: int) -> Iterator[Way]:
                 yield "a reader finds silence and raises look", raise_event(after, turn, f"look-{fold.claims}", seen)
 
 
-def readers_at_last(world: World, turn: int) -> Iterator[Way]:
-    """Readers read on: a silence that nobody is about to end is looked at, however often it takes."""
-    fold = world.fold(turn)
-    nobody = not any(run.turn == turn for run in world.runs)
-    if nobody and world.instances[turn].status == "Running" and reader_steps.help_for(fold, MUCH_LATER) is Help.LOOK:
-        seen = {"position": fold.position}
-        yield "a reader finds silence", raise_event(world, turn, f"look-{fold.claims}", seen)
-
-
 def operator_ways(world: World, turn: int, case: Case) -> Iterator[Way]:
     instance = world.instances[turn]
     if world.budget.terminate and instance.status == "Running" and turn in (case.running or (0,)):

@@ -91,8 +91,6 @@ def ways_on(world: World, case: Case) -> Iterator[tuple[str, World, bool]]:
             yield f"{engine.words_for(run)}: {words}", after, True
     for words, after in engine.crashes(world, case):
         yield words, after, False
-    for words, after in engine.found_at_last(world, case):
-        yield words, after, True
     yield from engine.timers(world, case, has_reason)
     for words, after in neighbours.entity_ways(world):
         yield words, after, True
@@ -109,9 +107,6 @@ def ways_on(world: World, case: Case) -> Iterator[tuple[str, World, bool]]:
                 yield f"stop route of {who}: {words}", after, False
         for words, after in neighbours.reader_ways(world, turn):
             yield f"{who}: {words}", after, False
-        if "u" in case.deaths:
-            for words, after in neighbours.readers_at_last(world, turn):
-                yield f"{who}: {words}", after, True
         for words, after in neighbours.operator_ways(world, turn, case):
             yield f"{who}: {words}", after, False
 

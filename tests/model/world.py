@@ -54,7 +54,7 @@ class Case(NamedTuple):
     crashes: int = 8
     waits: int = 40
     faulty: tuple[str, ...] = ("stream_completion", "close_turn", "write_log_record")
-    deaths: str = "hw"  # h: hosts (the message comes back), w: workers (the activity fails), u: unseen, readers read on
+    deaths: str = "hw"  # h: hosts (the message comes back), w: workers (the activity fails)
     stoppable: tuple[int, ...] = (0,)
     route_ends: bool = True  # the stop route writes the end where no run does
     rejecting: tuple[int, ...] = ()  # turns that must not queue
