@@ -23,9 +23,6 @@ FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=15), timedelta(minutes=5)
 WAITS_BEFORE_GIVING_UP = 40
 # How long a run that is open may take to end a turn that was stopped, before another is started: it may be dead.
 STOP_GRACE = timedelta(seconds=5)
-# Runs that looks may start in one turn, so that its history stays short; and how often a look is awaited again, since
-# the SDK gives an event that came unawaited to every later waiter of its name.
-MAX_LOOKS, MAX_LOOK_WAITS = MAX_CLAIMS + 3, 100
 LOG_WAITS = (1, 5, 20, 60)  # seconds between the five tries
 
 Steps = Generator[Any, Any, Any]
@@ -57,10 +54,9 @@ class Attempts:
         self._crashes = 0
         self._waits = 0
         self._runs: dict[int, Any] = {}
-        # Named by the number of claims that a reader has seen, and awaited again at once: one may be a false alarm.
-        self._looks = {claims: self._await_look(claims) for claims in range(MAX_CLAIMS + 1)}
-        self._looked: dict[int, int] = {}  # by claims: the last position that a run was started for
-        self._look_runs = self._look_waits = 0
+        # Named by the number of claims that a reader has seen: a storm of looks starts one run. Each is awaited once,
+        # for the SDK gives an event that came unawaited to every later waiter of its name: a storm would never end.
+        self._looks = [context.wait_for_external_event(f"look-{claims}") for claims in range(MAX_CLAIMS + 1)]
         self._endings: dict[str, Any] = {}
         # The journal says that the turn was stopped; this says that there is nothing to wait for any more.
         self._stopped = context.wait_for_external_event("stopped")
@@ -72,7 +68,7 @@ class Attempts:
         """Until a run says that the journal has its end; returns what it says."""
         self._start()
         while True:
-            yield self._context.task_any([*self._runs.values(), *self._looks.values(), *self._stop_tasks()])
+            yield self._context.task_any([*self._runs.values(), *self._looks, *self._stop_tasks()])
             self._start_looks()
             result = self._finished_run()
             if result is None:
@@ -123,20 +119,9 @@ class Attempts:
         self._runs[self._attempt] = self._context.call_activity("stream_completion", request)
 
     def _start_looks(self) -> None:
-        """A storm of looks starts one run: only a position that is newer than the last one is looked at."""
-        for claims, look in [(claims, look) for claims, look in self._looks.items() if look.is_completed]:
-            del self._looks[claims]
-            seen = event_data(look.result)
-            if seen["position"] > self._looked.get(claims, -1) and self._look_runs < MAX_LOOKS:
-                self._looked[claims] = seen["position"]
-                self._look_runs += 1
-                self._start(seen)
-            if self._look_waits < MAX_LOOK_WAITS:
-                self._look_waits += 1
-                self._looks[claims] = self._await_look(claims)
-
-    def _await_look(self, claims: int) -> Any:
-        return self._context.wait_for_external_event(f"look-{claims}")
+        for look in [look for look in self._looks if look.is_completed]:
+            self._looks.remove(look)
+            self._start(event_data(look.result))
 
     def _finished_run(self) -> Any:
         """The result of one run that has finished; an Exception when it crashed; None when none has."""

@@ -172,8 +172,8 @@ RULES: tuple[Rule, ...] = (
         one(budget=Budget(look=2, crash=1), frames=0, claims=3),
         instead={"chat.attempt_steps.next_step": claims_at_every_look}
         | orchestrator_with(
-            'seen["position"] > self._looked.get(claims, -1) and self._look_runs < MAX_LOOKS',
-            "self._look_runs < MAX_LOOKS",
+            "self._looks.remove(look)",
+            "self._looks[self._looks.index(look)] = self._context.wait_for_external_event(look.name)",
         ),
     ),
     Rule(
