@@ -6,7 +6,6 @@ happens sooner is the readers' doing.
 """
 
 import asyncio
-import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -18,6 +17,7 @@ import pytest
 from adapters.blob_journal import BlobJournal
 from chat import records
 from chat.records import Stop
+from tests.chat_calls import chat_calls
 from tests.chat_client import ChatClient
 from tests.left_behind import ANSWER, LeftBehind
 from tests.running_stack import RunningStack
@@ -59,13 +59,6 @@ async def instance(stack: RunningStack, turn: str) -> dict[str, Any]:
     url = f"{stack.url}/runtime/webhooks/durabletask/instances/{turn}?showHistory=true&showHistoryOutput=true"
     async with aiohttp.ClientSession() as http, http.get(url) as answer:
         return await answer.json()  # type: ignore[no-any-return]
-
-
-async def model_calls(stack: RunningStack, prompt: str) -> int:
-    url = f"{stack.address('model')}/_admin/requests?bodies=1"
-    async with aiohttp.ClientSession() as http, http.get(url) as answer:
-        bodies = [json.loads(request["body"]) for request in (await answer.json())["requests"]]
-    return sum(body["messages"][-1]["content"] == prompt for body in bodies if "messages" in body)
 
 
 @pytest.mark.parametrize("path", READS)
@@ -110,7 +103,7 @@ async def test_a_storm_of_readers_starts_one_run(stack: RunningStack, visitor: C
     # One that follows the worker that is gone (and may still be at it), one that was looked for. One too many would be
     # among the finished: it sees that somebody writes.
     assert (await runs(stack, turn))["stream_completion"] <= 2
-    assert await model_calls(stack, left.prompt) == 1
+    assert len(await chat_calls(stack, left.prompt)) == 1
 
 
 @pytest.mark.parametrize("path", READS)

@@ -1,14 +1,13 @@
 """Stopping an answer, on the whole stack: whatever it is at, it ends as stopped and keeps what was shown."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import pytest
 
 from tests.chaos.operator import until
+from tests.chat_calls import chat_calls
 from tests.chat_client import ChatClient
 from tests.log_reader import read_records
 from tests.running_stack import RunningStack
@@ -22,22 +21,14 @@ async def visitor(stack: RunningStack) -> AsyncIterator[ChatClient]:
         yield client
 
 
-async def model_requests(stack: RunningStack, prompt: str) -> list[dict[str, Any]]:
-    """The model's calls with this question, as its emulator saw them."""
-    url = f"{stack.address('model')}/_admin/requests?bodies=1"
-    async with aiohttp.ClientSession() as http, http.get(url) as answer:
-        requests: list[dict[str, Any]] = (await answer.json())["requests"]
-    return [each for each in requests if json.loads(each["body"])["messages"][-1]["content"] == prompt]
-
-
 async def left_alone(stack: RunningStack, prompt: str) -> None:
     """The model's one call of this question was left by the app."""
 
     async def all_are_left() -> bool:
-        return all(each["disconnected_at"] for each in await model_requests(stack, prompt))
+        return all(each["disconnected_at"] for each in await chat_calls(stack, prompt))
 
     await until(all_are_left, "the app has left the model")
-    assert len(await model_requests(stack, prompt)) == 1
+    assert len(await chat_calls(stack, prompt)) == 1
 
 
 async def shown(visitor: ChatClient, turn_id: str, characters: int) -> None:
@@ -81,8 +72,8 @@ async def test_the_next_question_knows_what_was_shown_of_a_stopped_answer(stack:
     await shown(visitor, turn_id, 40)
     text = (await visitor.stop(turn_id))[1]["text"]
     await visitor.answer("#say and now\nstop-next", "stop-next")
-    (request,) = await model_requests(stack, "#say and now\nstop-next")
-    assert {"role": "assistant", "content": text} in json.loads(request["body"])["messages"]
+    (request,) = await chat_calls(stack, "#say and now\nstop-next")
+    assert {"role": "assistant", "content": text} in request["messages"]
 
 
 async def test_a_model_that_has_not_answered_yet_is_left_at_once(stack: RunningStack, visitor: ChatClient):
@@ -90,7 +81,7 @@ async def test_a_model_that_has_not_answered_yet_is_left_at_once(stack: RunningS
     turn_id, _, _ = await visitor.start_turn(prompt, "stop-hang")
 
     async def is_asked() -> bool:
-        return bool(await model_requests(stack, prompt))
+        return bool(await chat_calls(stack, prompt))
 
     await until(is_asked, "the model is asked")
     assert (await visitor.stop(turn_id))[0] == 200
@@ -108,7 +99,7 @@ async def test_a_turn_that_waits_out_a_rate_limit_stops_and_does_not_ask_again(
     assert (await visitor.stop(turn_id))[0] == 200
     status = await check_stopped(stack, visitor, turn_id, "stop-429")
     assert (status["text"], status["attempts"], status["waitingUntil"]) == ("", 1, None)
-    assert len(await model_requests(stack, prompt)) == 1
+    assert len(await chat_calls(stack, prompt)) == 1
 
 
 async def test_a_turn_stopped_in_the_queue_never_asks_the_model_and_lets_the_next_one_pass(
@@ -123,7 +114,7 @@ async def test_a_turn_stopped_in_the_queue_never_asks_the_model_and_lets_the_nex
     assert (await visitor.status(first))["status"] == (await visitor.status(third))["status"] == "running"
     await visitor.stop(first)
     assert (await visitor.wait_for(third, "logged", seconds=10))["text"] == "third"
-    assert await model_requests(stack, "#say never asked") == []
+    assert await chat_calls(stack, "#say never asked") == []
 
 
 async def test_a_turn_that_has_ended_is_a_conflict_that_says_how(visitor: ChatClient):

@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.chat_calls import chat_calls
 from tests.chat_client import ChatClient
 from tests.log_reader import read_records
 from tests.running_stack import ROOT, RunningStack
@@ -78,15 +79,7 @@ async def test_a_hundred_posts_with_one_key_are_one_turn_and_one_model_call(stac
     assert len(await read_records(stack.settings, {turn_id})) == 1
     _, conversation = await visitor.get("/api/conversations/keys")
     assert len(conversation["messages"]) == 2
-    assert await model_calls(stack, prompt) == 1
-
-
-async def model_calls(stack: RunningStack, prompt: str) -> int:
-    """How often the model was asked this."""
-    url = f"{stack.address('model')}/_admin/requests?bodies=1"
-    async with aiohttp.ClientSession() as http, http.get(url) as answer:
-        bodies = [json.loads(request["body"]) for request in (await answer.json())["requests"]]
-    return sum(body["messages"][-1]["content"] == prompt for body in bodies)
+    assert len(await chat_calls(stack, prompt)) == 1
 
 
 async def test_one_key_for_another_request_is_a_conflict(visitor: ChatClient):

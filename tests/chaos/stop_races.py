@@ -5,7 +5,6 @@ answered, as a person does who is told that it did not work.
 """
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import aiohttp
 
 from tests.chaos.promises import PATIENCE, check_promises
 from tests.chaos.screen import RETRY_SECONDS, Visitor
+from tests.chat_calls import chat_calls
 from tests.running_stack import RunningStack
 
 # What the model is told, and between how many seconds after the 202 the stop comes.
@@ -95,10 +95,7 @@ async def check_races(stack: RunningStack, visitor: Visitor, races: Sequence[Rac
 
 async def upstream_calls(stack: RunningStack) -> list[dict[str, Any]]:
     """What the model emulator saw, oldest first; its times are Unix seconds. `prompt` is the question of each call."""
-    url = f"{stack.address('model')}/_admin/requests?bodies=1"
-    async with aiohttp.ClientSession() as http, http.get(url) as answer:
-        calls: list[dict[str, Any]] = (await answer.json())["requests"]
-    return [call | {"prompt": json.loads(call["body"])["messages"][-1]["content"]} for call in calls if call["body"]]
+    return [call | {"prompt": call["messages"][-1]["content"]} for call in await chat_calls(stack)]
 
 
 def seconds_to_close(races: Sequence[Race], calls: Sequence[Mapping[str, Any]]) -> list[float]:
