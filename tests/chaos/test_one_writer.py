@@ -100,9 +100,9 @@ async def test_hosts_that_are_stopped_and_continued_at_random_give_every_turn_on
     async with Visitor(second.url) as visitor:
         turns: dict[str, str | None] = {}
         for number in range(4):
-            text = story(f"s{number}-", 120)
+            text = story(f"s{number}-", 60)
             turns[await visitor.ask(say(text, 40), f"talk-{number % 3}")] = text
-        for _ in range(5):
+        for _ in range(3):
             pid = chance.choice([stack.pid("host"), second.process.pid])
             os.kill(pid, signal.SIGSTOP)
             await asyncio.sleep(chance.uniform(0, 2.5 * LOCK_SECONDS))
