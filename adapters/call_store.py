@@ -96,7 +96,7 @@ class BlobCallStore:
                 try:
                     lines = await self._appends.read(name, 0, TIMEOUT_S)
                 except JournalMissing:
-                    continue
+                    continue  # deleted since it was listed
                 for line in lines.decode().split():
                     yield line
 

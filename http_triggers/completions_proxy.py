@@ -1,8 +1,8 @@
 """The logging proxy: calls of any OpenAI client, passed through to the model service, each leaving one log record.
 
 The caller changes its base URL and its key, nothing else. Bytes, statuses, headers and errors are the service's; the
-key is ours (`PROXY_KEYS`), and what we refuse ourselves we refuse in Azure's own shape. A call is made upstream only
-when it could be logged: its acceptance is stored while the service thinks, before a byte is passed on.
+key is ours (`PROXY_KEYS`), and what we refuse ourselves we refuse in Azure's own shape. An answer is passed on
+only when it can be logged: the call's acceptance is stored while the service thinks, before the first byte.
 """
 
 import asyncio
@@ -169,7 +169,7 @@ def _refusal(passing: PassingCall, error: StorageUnavailable | UpstreamUnreachab
     logger.warning("A call failed before its answer began: %s", error, extra={"call_id": passing.call.call_id})
     if isinstance(error, StorageUnavailable):
         passing.end(NOT_STORED)
-        message = "The proxy could not write down this call, and did not make it. Try again."
+        message = "The proxy could not write down this call, and broke it off. Try again."
         return AzureError(503, "ServiceUnavailable", message, headers={"Retry-After": "2"})
     status, code = (504, "Timeout") if error.timed_out else (502, "BadGateway")
     message = f"The model service did not answer ({error})."
